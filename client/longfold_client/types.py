@@ -1,0 +1,275 @@
+"""The wire types of the service: what `POST /answer` takes and what every reply holds. Shared by client and server; knows no transport."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+Question = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=20_000)]
+Title = Annotated[str, StringConstraints(strip_whitespace=True, max_length=500)]
+
+
+class Wire(BaseModel):
+    """Base of the replies: tolerant, so that an older client reads a newer server."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class Strict(BaseModel):
+    """Base of the requests: an unknown field is the caller's mistake and is refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DocumentRef(Strict):
+    """One document of a request: exactly one of `url`, `text` and `document_id`."""
+
+    url: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=8_192)] | None = None
+    text: Annotated[str, StringConstraints(min_length=1)] | None = None
+    document_id: Annotated[str, StringConstraints(pattern=r"^doc_[0-9a-f]{64}$")] | None = None
+    """As returned by `POST /documents`."""
+    title: Title | None = None
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if sum(value is not None for value in (self.url, self.text, self.document_id)) != 1:
+            raise ValueError("give exactly one of url, text and document_id")
+        return self
+
+
+class Mode(StrEnum):
+    AUTO = "auto"
+    DIRECT = "direct"
+    FOLD = "fold"
+
+
+class Limits(Strict):
+    """Budgets of one job; when one is spent, the answer comes from what was read and is marked partial."""
+
+    seconds: Annotated[float, Field(gt=0, le=7 * 24 * 3600)] | None = None
+    tokens: Annotated[int, Field(gt=0)] | None = None
+    """Prompt + completion tokens over all calls."""
+
+
+class AnswerRequest(Strict):
+    """Body of `POST /answer`."""
+
+    question: Question
+    documents: Annotated[list[DocumentRef], Field(min_length=1, max_length=100)]
+    mode: Mode = Mode.AUTO
+    limits: Limits = Limits()
+
+
+class JobStatus(StrEnum):
+    QUEUED = "queued"
+    IN_PROGRESS = "in_progress"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+TERMINAL = frozenset({JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED})
+"""Statuses that never change again."""
+
+
+class Problem(Wire):
+    """RFC 9457 problem details with a stable `code`."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str
+    code: str
+    """Stable, machine readable: `document_not_found`, `engine_unavailable`, ..."""
+    instance: str | None = None
+    document: int | None = None
+    """Zero-based index of the request's document the problem is about."""
+    errors: list[dict[str, Any]] = Field(default_factory=list)
+    """Validation errors: `{loc, msg, type}`, never the input itself."""
+    retry_after: float | None = None
+
+
+class TokenUsage(Wire):
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cached_tokens: int = 0
+    calls: int = 0
+
+
+class Progress(Wire):
+    """How far a job is. Totals are estimates until the last chunk is cut."""
+
+    chunks_read: int = 0
+    chunks_total: int | None = None
+    tokens_read: int = 0
+    """Document tokens read so far."""
+    read_fraction: float = 0.0
+    """Characters read / characters of all documents, 0..1."""
+    plan: str = ""
+    memory_tokens: int = 0
+    elapsed_seconds: float = 0.0
+    eta_seconds: float | None = None
+
+
+class Route(Wire):
+    """Single pass or memory agent, and why."""
+
+    mode: Literal["direct", "fold"]
+    reason: str
+    prompt_tokens: int | None = None
+    """Exact size of the single pass where it was counted."""
+    window: int
+
+
+class Citation(Wire):
+    """Where an answer's support stands. `quote == canonical_text[start:end]`, verified by string comparison."""
+
+    document: int
+    """Zero-based index of the request's document."""
+    document_id: str
+    title: str
+    url: str | None = None
+    start: int
+    """Character offset in the document's canonical text."""
+    end: int
+    locator: str
+    """For people: "characters 1200-1260"."""
+    quote: str
+    chunk: int
+
+
+class DocumentInfo(Wire):
+    """One ingested document."""
+
+    document_id: str
+    title: str
+    url: str | None = None
+    media_type: str
+    encoding: str | None = None
+    bytes: int
+    """Size as received (decoded)."""
+    characters: int
+    """Length of the canonical text."""
+    sha256: str
+    """Of the canonical text in UTF-8."""
+
+
+class ModelInfo(Wire):
+    """Who answered."""
+
+    name: str
+    profile: str
+    notice: str = ""
+    """What a user must know about this model's limits."""
+
+
+class Timings(Wire):
+    """Seconds."""
+
+    queued: float = 0.0
+    ingest: float = 0.0
+    engine: float = 0.0
+    total: float = 0.0
+
+
+class AnswerResult(Wire):
+    """The answer of a completed job."""
+
+    answer: str
+    citations: list[Citation] = Field(default_factory=list)
+    memory: str = ""
+    """The memory the answer was written from (empty for a single pass)."""
+    route: Route
+    model: ModelInfo
+    documents: list[DocumentInfo] = Field(default_factory=list)
+    usage: TokenUsage = TokenUsage()
+    timings: Timings = Timings()
+    read_fraction: float = 1.0
+    partial: bool = False
+    stop: str | None = None
+    """Why a partial answer is partial: `deadline` or `tokens`."""
+    invalid_steps: int = 0
+    """Chunks whose reply could not be used after the retries; their content may be missing."""
+
+
+class Job(Wire):
+    """State of one job."""
+
+    id: str
+    status: JobStatus
+    question: str
+    created_at: datetime
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    progress: Progress = Progress()
+    result: AnswerResult | None = None
+    error: Problem | None = None
+
+    @property
+    def finished(self) -> bool:
+        return self.status in TERMINAL
+
+
+class MemoryDiff(Wire):
+    added: list[str] = Field(default_factory=list)
+    removed: list[str] = Field(default_factory=list)
+
+
+class StepView(Wire):
+    """One committed reading step."""
+
+    seq: int
+    """The step's event number."""
+    id: str
+    update: Literal["rewrite", "keep", "invalid"]
+    chunk: int
+    document: int
+    start: int
+    end: int
+    tokens: int
+    memory: str
+    plan: str
+    diff: MemoryDiff = MemoryDiff()
+    reason: str = ""
+    engine_seconds: float = 0.0
+    at: datetime
+
+
+class Steps(Wire):
+    """A page of steps, oldest first."""
+
+    job: str
+    steps: list[StepView]
+    next: int | None = None
+    """Pass as `after` to get the next page; None on the last."""
+
+
+class EventType(StrEnum):
+    CREATED = "created"
+    INGESTED = "ingested"
+    DECOMPOSED = "decomposed"
+    ROUTED = "routed"
+    STEP = "step"
+    DELTA = "delta"
+    """A piece of the answer's text as it is written."""
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    RECONNECT = "reconnect"
+    """The replica is draining: connect again with Last-Event-ID."""
+
+
+FINAL_EVENTS = frozenset({EventType.COMPLETED, EventType.FAILED, EventType.CANCELLED})
+
+
+class Event(Wire):
+    """One transition of a job. `seq` counts from 1 without gaps; it is the SSE id."""
+
+    seq: int
+    type: EventType
+    at: datetime
+    data: dict[str, Any] = Field(default_factory=dict)
+    """`step`: a StepView plus `progress`; `ingested`: `documents`; `routed`: a Route; final ones: the Job."""
