@@ -5,7 +5,9 @@ AgentError
 ├── Unsupported                  the profile or engine has no such call
 ├── ResumeRefused                a saved state belongs to another profile, tokenizer or chunk budget
 ├── TokenizerError               a tokenizer file that cannot be read or trusted
+├── TemplateError                an operator's prompt template is missing, unreadable or has wrong slots
 ├── WindowTooSmall               template, memory, one chunk and the output do not fit the served window
+├── DirectTooLarge               the single pass was asked for, and the documents do not fit the window
 └── EngineError                  an engine did not give a completion
     ├── EngineUnavailable        connection refused or lost, worker died, 5xx; try again
     ├── EngineOverloaded         the queue is full (503/429); try again later
@@ -40,6 +42,14 @@ class TokenizerError(AgentError, ValueError):
 
 class WindowTooSmall(AgentError, ValueError):
     """One step does not fit the served window; the message holds every term of the sum."""
+
+
+class TemplateError(AgentError, ValueError):
+    """A prompt template is missing, unreadable, or has an unknown, missing or malformed slot."""
+
+
+class DirectTooLarge(AgentError, ValueError):
+    """The single pass was asked for, and the documents do not fit the served window; the message holds the numbers."""
 
 
 class EngineError(AgentError):

@@ -1,4 +1,5 @@
-"""The seams: Reader (a reading mode), Profile (wording, parsing, budgets), Engine (completions), Tokens (counting). No implementations."""
+"""The seams: Reader (a reading mode), Profile (wording, parsing, budgets), Engine (completions), Tokens (counting). No
+implementations."""
 
 from __future__ import annotations
 
@@ -51,8 +52,10 @@ class Budgets:
 class Tokens(Protocol):
     """Counts and cuts text in tokens of one model."""
 
-    name: str
-    """Stable identity (hash of the tokenizer file); part of a job's chunk plan."""
+    @property
+    def name(self) -> str:
+        """Stable identity (hash of the tokenizer file); part of a job's chunk plan."""
+        ...
 
     def count(self, text: str) -> int: ...
 
@@ -64,14 +67,26 @@ class Tokens(Protocol):
 class Profile(Protocol):
     """Everything that depends on how a model was trained to be asked: wording, layout, parser, sampling, budgets."""
 
-    name: str
-    version: str
-    """Hash over name, wording, parser settings and budgets; a reader refuses to resume under another."""
-    budgets: Budgets
-    gate: bool
-    """Whether the model may KEEP."""
-    notice: str
-    """What a user must know about answers under this profile; "" for none. Shown in the answer's metadata."""
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def version(self) -> str:
+        """Hash over name, wording, parser settings and budgets; a reader refuses to resume under another."""
+        ...
+
+    @property
+    def budgets(self) -> Budgets: ...
+
+    @property
+    def gate(self) -> bool:
+        """Whether the model may KEEP."""
+        ...
+
+    @property
+    def notice(self) -> str:
+        """What a user must know about answers under this profile; "" for none. Shown in the answer's metadata."""
+        ...
 
     def decompose(self, question: str) -> Query | tuple[Prompt, Sampling]:
         """Either the decomposition itself (a rule) or the call that makes it."""
@@ -82,7 +97,8 @@ class Profile(Protocol):
         ...
 
     def render(self, call: Call, text: str = "") -> Prompt:
-        """Prompt of a read call (`text` = the chunk's text, neutralised inside) or of the answer call (`text` unused)."""
+        """Prompt of a read call (`text` = the chunk's text, neutralised inside) or of the answer call (`text`
+        unused)."""
         ...
 
     def render_direct(self, query: Query, documents: Sequence[tuple[str, str]]) -> Prompt:
@@ -94,7 +110,8 @@ class Profile(Protocol):
     def sampling_direct(self) -> Sampling: ...
 
     def parse(self, call: Call, completion: Completion, text: str, tokens: Tokens) -> Reply:
-        """Read: an `Update` (REWRITE, KEEP or INVALID, never an exception). Answer: `FinalText` (raises `InvalidReply` if empty)."""
+        """Read: an `Update` (REWRITE, KEEP or INVALID, never an exception). Answer: `FinalText` (raises `InvalidReply`
+        if empty)."""
         ...
 
     def parse_direct(self, completion: Completion) -> str: ...

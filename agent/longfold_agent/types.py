@@ -1,4 +1,5 @@
-"""The vocabulary of the agent: plain frozen values that every other module speaks. Knows no prompt text, no I/O, no model."""
+"""The vocabulary of the agent: plain frozen values that every other module speaks. Knows no prompt text, no I/O, no
+model."""
 
 from __future__ import annotations
 
@@ -29,7 +30,8 @@ class Sampling:
     logit_bias: Mapping[int, float] = field(default_factory=dict)
     """Token id -> additive bias; the demo profile's KEEP gate is tuned by it."""
     extra: Mapping[str, object] = field(default_factory=dict)
-    """Engine-specific request fields, passed through as they are (e.g. `skip_special_tokens`, `chat_template_kwargs`)."""
+    """Engine-specific request fields, passed through as they are (e.g. `skip_special_tokens`,
+    `chat_template_kwargs`)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,6 @@
-"""The wire types of the service: what `POST /answer` takes and what every reply holds. Shared by client and server; knows no transport."""
+"""The wire types of the service: what `POST /answer` takes and what every reply holds. Shared by client and server;
+knows no transport.
+"""
 
 from __future__ import annotations
 

@@ -1,0 +1,139 @@
+"""longfold's SDK: ask a question over documents far larger than any context window.
+
+    from longfold_client import Client
+
+    with Client() as client:
+        result = client.answer("Who signed the treaty?", documents=["https://example.com/history.html"])
+        print(result.answer)
+
+Names load on first use (PEP 562), so that importing the package costs milliseconds.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from .version import __version__
+
+if TYPE_CHECKING:
+    from .client import AsyncClient, Client
+    from .errors import (
+        APIError,
+        ConnectionFailed,
+        Invalid,
+        InvalidArgument,
+        JobCancelled,
+        JobFailed,
+        LongfoldError,
+        NotFound,
+        ProtocolError,
+        RateLimited,
+        ServerFault,
+        Unauthorized,
+        Unavailable,
+        WaitTimeout,
+    )
+    from .retry import Retry
+    from .types import (
+        AnswerResult,
+        Citation,
+        DocumentInfo,
+        DocumentRef,
+        Event,
+        EventType,
+        Job,
+        JobStatus,
+        Limits,
+        Mode,
+        Problem,
+        Progress,
+        Route,
+        StepView,
+    )
+
+_HOMES = {
+    "client": ("AsyncClient", "Client"),
+    "errors": (
+        "APIError",
+        "ConnectionFailed",
+        "Invalid",
+        "InvalidArgument",
+        "JobCancelled",
+        "JobFailed",
+        "LongfoldError",
+        "NotFound",
+        "ProtocolError",
+        "RateLimited",
+        "ServerFault",
+        "Unauthorized",
+        "Unavailable",
+        "WaitTimeout",
+    ),
+    "retry": ("Retry",),
+    "types": (
+        "AnswerResult",
+        "Citation",
+        "DocumentInfo",
+        "DocumentRef",
+        "Event",
+        "EventType",
+        "Job",
+        "JobStatus",
+        "Limits",
+        "Mode",
+        "Problem",
+        "Progress",
+        "Route",
+        "StepView",
+    ),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "APIError",
+    "AnswerResult",
+    "AsyncClient",
+    "Citation",
+    "Client",
+    "ConnectionFailed",
+    "DocumentInfo",
+    "DocumentRef",
+    "Event",
+    "EventType",
+    "Invalid",
+    "InvalidArgument",
+    "Job",
+    "JobCancelled",
+    "JobFailed",
+    "JobStatus",
+    "Limits",
+    "LongfoldError",
+    "Mode",
+    "NotFound",
+    "Problem",
+    "Progress",
+    "ProtocolError",
+    "RateLimited",
+    "Retry",
+    "Route",
+    "ServerFault",
+    "StepView",
+    "Unauthorized",
+    "Unavailable",
+    "WaitTimeout",
+    "__version__",
+]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOME_OF.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f".{home}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

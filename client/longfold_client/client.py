@@ -1,0 +1,350 @@
+"""`Client` and `AsyncClient`: the SDK's two faces over the same plans; they know which effects to run, not what to do
+about outcomes.
+
+httpx and the pydantic types load with the first client, not with the import, so that `longfold --help` and `import
+longfold_client` stay fast.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from .errors import InvalidArgument, LongfoldError
+from .retry import Retry
+from .settings import api_key as read_api_key
+from .settings import base_url as read_base_url
+from .settings import is_loopback
+from .version import __version__
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    import httpx
+
+    from .documents import Document
+    from .effects import Plan
+    from .plans import Asking
+    from .types import AnswerResult, DocumentInfo, Event, Job, Limits, Mode, StepView
+    from .upload import Source
+    from .watch import OnEvent, OnJob, OnProgress, Watch
+
+T = TypeVar("T")
+
+CONNECT_TIMEOUT = 5.0
+"""Seconds to reach the server; a longer silence means a wrong address."""
+
+
+class _Base:
+    """What both clients share: the settings and the plans."""
+
+    base_url: str
+    retry: Retry
+
+    def __init__(self, base_url: str | None, api_key: str | None, timeout: float, retry: Retry | None) -> None:
+        from .plans import Plans
+
+        if timeout <= 0:
+            raise InvalidArgument("timeout: more than 0 seconds.")
+        self.base_url = read_base_url(base_url)
+        self.retry = retry or Retry()
+        self._timeout = timeout
+        self._key = read_api_key(api_key)
+        self._plans = Plans(self.base_url, self.retry)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.base_url!r})"
+
+    def _http_options(self) -> dict[str, Any]:
+        import httpx
+
+        headers = {"user-agent": f"longfold-client/{__version__}", "accept": "application/json"}
+        if self._key is not None:
+            headers["authorization"] = f"Bearer {self._key}"
+        return {
+            "base_url": self.base_url,
+            "headers": headers,
+            "timeout": httpx.Timeout(self._timeout, connect=min(self._timeout, CONNECT_TIMEOUT)),
+            "trust_env": not is_loopback(self.base_url),
+        }
+
+
+class Client(_Base):
+    """The blocking SDK. Threads may share one; close it, or use it as a context manager.
+
+    `base_url`: default LONGFOLD_URL, else http://127.0.0.1:8080. `api_key`: default LONGFOLD_API_KEY. `timeout`:
+    seconds of silence after which a plain
+    call counts as lost. `retry`: see Retry. `transport`: any httpx transport, for tests and special networks. Every
+    call may raise APIError,
+    ConnectionFailed and ProtocolError; what a method says about errors comes on top.
+    """
+
+    def __init__(
+        self,
+        base_url: str | None = None,
+        api_key: str | None = None,
+        *,
+        timeout: float = 30.0,
+        retry: Retry | None = None,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        import httpx
+
+        super().__init__(base_url, api_key, timeout, retry)
+        self._http = httpx.Client(transport=transport, **self._http_options())
+
+    def answer(
+        self,
+        question: str,
+        documents: Document | Iterable[Document],
+        *,
+        mode: Mode | str = "auto",
+        limits: Limits | Mapping[str, Any] | None = None,
+        on_event: OnEvent | None = None,
+        on_progress: OnProgress | None = None,
+        on_job: OnJob | None = None,
+        idempotency_key: str | None = None,
+        cancel_on_interrupt: bool = False,
+    ) -> AnswerResult:
+        """Asks and waits for the answer, over any number of dropped connections.
+
+        `documents`: URLs, `pathlib.Path`s (uploaded first), DocumentRefs, dicts, uploaded DocumentInfos. Local files
+        are read here, URLs by the server.
+        KeyboardInterrupt leaves the job running, unless `cancel_on_interrupt`; then a note on the exception says what
+        became of the job.
+        Raises JobFailed, JobCancelled, InvalidArgument.
+        """
+        asking = _asking(question, documents, mode, limits, idempotency_key)
+        watch = _watch(on_event, on_progress, on_job)
+        try:
+            return self._run(self._plans.answer(asking), watch)
+        except KeyboardInterrupt as interrupt:
+            if cancel_on_interrupt:
+                interrupt.add_note(self._abandon(asking, watch))
+            raise
+
+    def submit(
+        self,
+        question: str,
+        documents: Document | Iterable[Document],
+        *,
+        mode: Mode | str = "auto",
+        limits: Limits | Mapping[str, Any] | None = None,
+        idempotency_key: str | None = None,
+    ) -> Job:
+        """Starts a job and returns at once. Raises InvalidArgument."""
+        return self._run(self._plans.submit(_asking(question, documents, mode, limits, idempotency_key)))
+
+    def get(self, job: str | Job) -> Job:
+        """The job's present state. Raises NotFound."""
+        return self._run(self._plans.get(_job_id(job)))
+
+    def wait(self, job: str | Job, timeout: float | None = None) -> Job:
+        """The job once it has finished, however it ended. Raises WaitTimeout after `timeout` seconds, NotFound."""
+        return self._run(self._plans.wait(_job_id(job), timeout))
+
+    def cancel(self, job: str | Job) -> Job:
+        """Cancels the job; a finished one stays as it is. Raises NotFound."""
+        return self._run(self._plans.cancel(_job_id(job)))
+
+    def events(self, job: str | Job, after: int = 0) -> Iterator[Event]:
+        """Every event after number `after`, live until the final one, each once and in order, over any number of
+        connections. Raises NotFound.
+        """
+        return self._emitted(self._plans.events(_job_id(job), after))
+
+    def steps(self, job: str | Job, after: int = 0) -> Iterator[StepView]:
+        """Every reading step committed so far, oldest first. Raises NotFound."""
+        return self._emitted(self._plans.steps(_job_id(job), after))
+
+    def upload(self, source: Source, *, title: str | None = None, media_type: str | None = None) -> DocumentInfo:
+        """Sends a document in pieces: a path, bytes, or a file open in binary mode. Raises InvalidArgument when it
+        cannot be read.
+        """
+        return self._run(self._plans.upload_source(source, title, media_type))
+
+    def close(self) -> None:
+        """Closes the connections."""
+        self._http.close()
+
+    def __enter__(self) -> Self:
+        self._http.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._http.__exit__(kind, error, trace)
+
+    def _emitted(self, plan: Plan[None]) -> Iterator[Any]:
+        from .drive import Drive
+
+        return iter(Drive(self._http, plan))
+
+    def _run(self, plan: Plan[T], watch: Watch | None = None) -> T:
+        from .drive import Drive
+
+        drive = Drive(self._http, plan)
+        for item in drive:
+            for returned in watch.calls(item) if watch is not None else ():
+                if inspect.iscoroutine(returned):
+                    returned.close()
+                    raise InvalidArgument("Client takes plain callbacks; coroutine functions need AsyncClient.")
+        return drive.value
+
+    def _abandon(self, asking: Asking, watch: Watch) -> str:
+        try:
+            return _abandoned(self._run(self._plans.abandon(asking), watch))
+        except LongfoldError as error:
+            return _not_abandoned(asking, error)
+
+
+class AsyncClient(_Base):
+    """The async SDK (asyncio): `Client` with `await`, `async for` and callbacks that may be coroutine functions."""
+
+    def __init__(
+        self,
+        base_url: str | None = None,
+        api_key: str | None = None,
+        *,
+        timeout: float = 30.0,
+        retry: Retry | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        import httpx
+
+        super().__init__(base_url, api_key, timeout, retry)
+        self._http = httpx.AsyncClient(transport=transport, **self._http_options())
+
+    async def answer(
+        self,
+        question: str,
+        documents: Document | Iterable[Document],
+        *,
+        mode: Mode | str = "auto",
+        limits: Limits | Mapping[str, Any] | None = None,
+        on_event: OnEvent | None = None,
+        on_progress: OnProgress | None = None,
+        on_job: OnJob | None = None,
+        idempotency_key: str | None = None,
+        cancel_on_interrupt: bool = False,
+    ) -> AnswerResult:
+        """As `Client.answer`; what is said there of KeyboardInterrupt holds for CancelledError too."""
+        asking = _asking(question, documents, mode, limits, idempotency_key)
+        watch = _watch(on_event, on_progress, on_job)
+        try:
+            return await self._run(self._plans.answer(asking), watch)
+        except (KeyboardInterrupt, asyncio.CancelledError) as interrupt:
+            if cancel_on_interrupt:
+                interrupt.add_note(await asyncio.shield(self._abandon(asking, watch)))
+            raise
+
+    async def submit(
+        self,
+        question: str,
+        documents: Document | Iterable[Document],
+        *,
+        mode: Mode | str = "auto",
+        limits: Limits | Mapping[str, Any] | None = None,
+        idempotency_key: str | None = None,
+    ) -> Job:
+        """As `Client.submit`."""
+        return await self._run(self._plans.submit(_asking(question, documents, mode, limits, idempotency_key)))
+
+    async def get(self, job: str | Job) -> Job:
+        """As `Client.get`."""
+        return await self._run(self._plans.get(_job_id(job)))
+
+    async def wait(self, job: str | Job, timeout: float | None = None) -> Job:
+        """As `Client.wait`."""
+        return await self._run(self._plans.wait(_job_id(job), timeout))
+
+    async def cancel(self, job: str | Job) -> Job:
+        """As `Client.cancel`."""
+        return await self._run(self._plans.cancel(_job_id(job)))
+
+    def events(self, job: str | Job, after: int = 0) -> AsyncIterator[Event]:
+        """As `Client.events`, for `async for`."""
+        return self._emitted(self._plans.events(_job_id(job), after))
+
+    def steps(self, job: str | Job, after: int = 0) -> AsyncIterator[StepView]:
+        """As `Client.steps`, for `async for`."""
+        return self._emitted(self._plans.steps(_job_id(job), after))
+
+    async def upload(self, source: Source, *, title: str | None = None, media_type: str | None = None) -> DocumentInfo:
+        """As `Client.upload`; files are read in a thread."""
+        return await self._run(self._plans.upload_source(source, title, media_type))
+
+    async def aclose(self) -> None:
+        """Closes the connections."""
+        await self._http.aclose()
+
+    async def __aenter__(self) -> Self:
+        await self._http.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._http.__aexit__(kind, error, trace)
+
+    def _emitted(self, plan: Plan[None]) -> AsyncIterator[Any]:
+        from .drive import AsyncDrive
+
+        return aiter(AsyncDrive(self._http, plan))
+
+    async def _run(self, plan: Plan[T], watch: Watch | None = None) -> T:
+        from .drive import AsyncDrive
+
+        drive = AsyncDrive(self._http, plan)
+        async for item in drive:
+            for returned in watch.calls(item) if watch is not None else ():
+                if inspect.isawaitable(returned):
+                    await returned
+        return drive.value
+
+    async def _abandon(self, asking: Asking, watch: Watch) -> str:
+        try:
+            return _abandoned(await self._run(self._plans.abandon(asking), watch))
+        except LongfoldError as error:
+            return _not_abandoned(asking, error)
+
+
+def _asking(
+    question: str, documents: Any, mode: Mode | str, limits: Limits | Mapping[str, Any] | None, key: str | None
+) -> Asking:
+    from .plans import Asking
+
+    if key is None:
+        return Asking(question, documents, mode, limits)
+    if not key or not key.isascii() or not key.isprintable():
+        raise InvalidArgument("idempotency_key: printable ASCII characters, at least one.")
+    return Asking(question, documents, mode, limits, key)
+
+
+def _watch(on_event: OnEvent | None, on_progress: OnProgress | None, on_job: OnJob | None) -> Watch:
+    from .watch import Watch
+
+    return Watch(on_event, on_progress, on_job)
+
+
+def _job_id(job: str | Job) -> str:
+    job_id = job if isinstance(job, str) else job.id
+    if not job_id.strip() or job_id in (".", ".."):
+        raise InvalidArgument("job: an id as `submit` returns it.")
+    return job_id
+
+
+def _abandoned(job: Job | None) -> str:
+    if job is None:
+        return "nothing was started."
+    if job.finished and job.status != "cancelled":
+        return f"job {job.id} had already {job.status.value}."
+    return f"job {job.id} is cancelled."
+
+
+def _not_abandoned(asking: Asking, error: LongfoldError) -> str:
+    which = f"job {asking.job.id}" if asking.job is not None else "the job"
+    return f"{which} could not be cancelled and may still run: {error}"

@@ -1,0 +1,230 @@
+"""Every call of the SDK as a plan: which requests, in which order, repeated when. Knows no HTTP library, no thread and
+no event loop.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import ValidationError
+
+from .documents import Document, names, prepare, validation_message
+from .effects import Emit, Lost, Pause, Plan, Reply, Request, send
+from .errors import ConnectionFailed, InvalidArgument, ProtocolError, WaitTimeout
+from .follow import Follow, StreamUnusable, Tail, job_path
+from .replies import parse, result_of, retry_after
+from .retry import RETRYABLE, Retry
+from .types import AnswerRequest, AnswerResult, DocumentInfo, DocumentRef, Job, Limits, Mode, Steps
+from .upload import Source, Upload
+
+WAIT = 20.0
+"""Seconds of one long poll: below the 30 s after which common proxies cut an idle request."""
+POLL_FIRST, POLL_LONGEST = 0.2, 5.0
+"""Seconds between polls of a server that answers at once; doubled in between."""
+UPLOAD_TIMEOUT = 300.0
+"""Seconds for the reply to an upload: the server reads the whole document before it answers."""
+INTERRUPT_TIMEOUT = 5.0
+"""Seconds for a cancel on the way out: somebody pressed Ctrl-C and is watching."""
+
+
+@dataclass
+class Asking:
+    """One logical `answer` or `submit`; its Idempotency-Key is made once, so no retry can start a second job."""
+
+    question: str
+    documents: Document | Iterable[Document]
+    mode: Mode | str = Mode.AUTO
+    limits: Limits | Mapping[str, Any] | None = None
+    key: str = field(default_factory=lambda: uuid.uuid4().hex)
+    names: list[str] = field(default_factory=list)
+    """The documents' names for messages, known once they are prepared."""
+    post: Request | None = None
+    """The POST, from the moment it may have reached the server."""
+    job: Job | None = None
+
+
+@dataclass(frozen=True)
+class Plans:
+    """The calls, for one base URL and one policy."""
+
+    base_url: str
+    retry: Retry = field(default_factory=Retry)
+    silence: float = 45.0
+    """Seconds without a byte before an event stream counts as lost: three missed heartbeats."""
+
+    def submit(self, asking: Asking) -> Plan[Job]:
+        """Uploads local files, then POST /answer -> the job, at once."""
+        prepared = prepare(asking.documents)
+        asking.names = names(prepared)
+        references = []
+        for document in prepared:
+            if isinstance(document, Upload):
+                info = yield from self.upload(document)
+                document = DocumentRef(document_id=info.document_id, title=(document.title or info.title)[:500])
+            references.append(document)
+        try:
+            request = AnswerRequest.model_validate(
+                {
+                    "question": asking.question,
+                    "documents": references,
+                    "mode": asking.mode,
+                    "limits": asking.limits or Limits(),
+                }
+            )
+        except ValidationError as error:
+            raise InvalidArgument(f"{validation_message(error)}.") from None
+        body = request.model_dump_json(exclude_none=True).encode()
+        headers = {"content-type": "application/json", "idempotency-key": asking.key, "prefer": "respond-async"}
+        asking.post = Request("POST", "/answer", headers=headers, body=body)
+        reply = yield from self.call(asking.post)
+        asking.job = parse(reply, Job, asking.names)
+        return asking.job
+
+    def answer(self, asking: Asking) -> Plan[AnswerResult]:
+        """Submits and follows to the end. Emits the job (accepted, polled, finished) and its events."""
+        job = yield from self.submit(asking)
+        yield Emit(job)
+        if not job.finished:
+            job = yield from self._finish(job.id)
+            asking.job = job
+            yield Emit(job)
+        return result_of(job, asking.names)
+
+    def abandon(self, asking: Asking) -> Plan[Job | None]:
+        """Cancels what `asking` started, one try per request -> the job, None if nothing was sent yet.
+
+        A POST whose reply was lost to the interrupt is sent again under its key, which tells the id of the job it made.
+        """
+        if asking.post is None:
+            return None
+        if asking.job is None:
+            reply = yield from self._once(asking.post)
+            asking.job = parse(reply, Job)
+            yield Emit(asking.job)
+        reply = yield from self._once(Request("DELETE", job_path(asking.job.id)))
+        job = parse(reply, Job)
+        yield Emit(job)
+        return job
+
+    def get(self, job_id: str) -> Plan[Job]:
+        """GET /answer/{id}."""
+        return parse((yield from self.call(Request("GET", job_path(job_id)))), Job)
+
+    def cancel(self, job_id: str) -> Plan[Job]:
+        """DELETE /answer/{id}; a finished job stays as it is."""
+        return parse((yield from self.call(Request("DELETE", job_path(job_id)))), Job)
+
+    def events(self, job_id: str, after: int = 0) -> Plan[None]:
+        """Emits every event with a number above `after`, until the final one."""
+        if after < 0:
+            raise InvalidArgument("after: an event number, 0 for the beginning.")
+        yield from Follow(job_id, self.retry, self.silence, strict=True).run(Tail(after))
+
+    def wait(self, job_id: str, timeout: float | None = None) -> Plan[Job]:
+        """Long polls until the job has finished, however it ended. Raises WaitTimeout after `timeout` seconds. Emits
+        each state.
+        """
+        spent, pause = 0.0, POLL_FIRST
+        while True:
+            left = WAIT if timeout is None else max(0.0, min(WAIT, timeout - spent))
+            headers = {"prefer": f"wait={int(left)}"} if left >= 1 else {}
+            request = Request("GET", job_path(job_id), headers=headers, read_timeout=WAIT + self.silence)
+            attempts = self.retry.reconnects if timeout is None else None
+            reply = yield from self.call(request, attempts, job_id)
+            job = parse(reply, Job)
+            yield Emit(job)
+            if job.finished:
+                return job
+            spent += reply.seconds
+            if timeout is not None and spent >= timeout:
+                raise WaitTimeout(job, timeout)
+            if reply.seconds >= 1.0:
+                pause = POLL_FIRST
+                continue
+            rest = pause if timeout is None else min(pause, timeout - spent)
+            yield Pause(rest)
+            spent += rest
+            pause = min(POLL_LONGEST, pause * 2)
+
+    def steps(self, job_id: str, after: int = 0, page: int = 100) -> Plan[None]:
+        """Emits every committed step, oldest first, page by page."""
+        position: int | None = after
+        while position is not None:
+            params = {"after": str(position), "limit": str(page)}
+            reply = yield from self.call(Request("GET", f"{job_path(job_id)}/steps", params=params))
+            steps = parse(reply, Steps)
+            for step in steps.steps:
+                yield Emit(step)
+            if steps.next is not None and steps.next <= position:
+                raise ProtocolError(f"the steps of job {job_id} do not advance beyond {position}.")
+            position = steps.next
+
+    def upload(self, upload: Upload) -> Plan[DocumentInfo]:
+        """POST /documents; repeating it is safe, since documents are addressed by their content."""
+        headers = {"content-type": upload.media_type}
+        if upload.size is not None:
+            headers["content-length"] = str(upload.size)
+        params = {"title": upload.title[:500]} if upload.title else {}
+        request = Request("POST", "/documents", params, headers, upload, read_timeout=UPLOAD_TIMEOUT)
+        return parse((yield from self.call(request)), DocumentInfo, [upload.title or "the upload"])
+
+    def upload_source(self, source: Source, title: str | None, media_type: str | None) -> Plan[DocumentInfo]:
+        """`upload` of whatever the caller named."""
+        return (yield from self.upload(Upload(source, title, media_type)))
+
+    def call(self, request: Request, attempts: int | None = None, job_id: str | None = None) -> Plan[Reply]:
+        """One request until a reply that is worth keeping, after at most `attempts` tries. Raises ConnectionFailed."""
+        tries = 0
+        while True:
+            tries += 1
+            try:
+                reply = yield from send(request)
+            except Lost as lost:
+                pause = self.retry.pause(tries, limit=attempts) if _repeatable(request) else None
+                if pause is None:
+                    raise ConnectionFailed(self._unreachable(str(lost), tries), job_id) from None
+            else:
+                if reply.status not in RETRYABLE or not _repeatable(request):
+                    return reply
+                pause = self.retry.pause(tries, retry_after(reply), attempts)
+                if pause is None:
+                    return reply
+            yield Pause(pause)
+
+    def _once(self, request: Request) -> Plan[Reply]:
+        hurried = Request(
+            request.method, request.path, request.params, request.headers, request.body, INTERRUPT_TIMEOUT
+        )
+        try:
+            return (yield from send(hurried))
+        except Lost as lost:
+            raise ConnectionFailed(self._unreachable(str(lost), 1)) from None
+
+    def _finish(self, job_id: str) -> Plan[Job]:
+        tail = Tail()
+        try:
+            yield from Follow(job_id, self.retry, self.silence, strict=False).run(tail)
+        except StreamUnusable:
+            return (yield from self.wait(job_id))
+        if tail.final is not None:
+            try:
+                job = Job.model_validate(tail.final.data)
+            except ValidationError:
+                return (yield from self.wait(job_id))
+            if job.finished:
+                return job
+        return (yield from self.wait(job_id))
+
+    def _unreachable(self, reason: str, tries: int) -> str:
+        times = f" ({tries} tries)" if tries > 1 else ""
+        return (
+            f"cannot reach {self.base_url}: {reason}{times}. Is the server running there? "
+            "Start one with `longfold up`, or name another by LONGFOLD_URL."
+        )
+
+
+def _repeatable(request: Request) -> bool:
+    return not isinstance(request.body, Upload) or request.body.repeatable

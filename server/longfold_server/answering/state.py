@@ -1,0 +1,130 @@
+"""What a second worker needs to continue a job: the setup, fixed before reading, and the state, written with every step.
+
+Holds no document text. JSON only.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Any, Self
+
+from longfold_agent.errors import ResumeRefused
+from longfold_agent.fold import Fold
+from longfold_agent.provenance import Provenance
+from longfold_agent.types import Position, Query
+from longfold_client.types import DocumentInfo, Route, TokenUsage
+from longfold_server.jobs.records import compact
+
+FORMAT = 1
+"""Version of both JSON forms; another one is refused."""
+
+
+@dataclass(slots=True)
+class Setup:
+    """Grows as the job is prepared; None is what has not been done yet."""
+
+    documents: list[DocumentInfo] | None = None
+    query: Query | None = None
+    route: Route | None = None
+    ingest_seconds: float = 0.0
+
+    @property
+    def characters(self) -> int:
+        """Of all documents."""
+        return sum(document.characters for document in self.documents or ())
+
+    def characters_before(self, place: Position) -> int:
+        """Characters of all documents before a place."""
+        before = (self.documents or [])[: place.document]
+        return sum(document.characters for document in before) + place.char
+
+    def to_json(self) -> str:
+        return compact(
+            {
+                "format": FORMAT,
+                "documents": None if self.documents is None else [document.model_dump(mode="json") for document in self.documents],
+                "query": None if self.query is None else asdict(self.query),
+                "route": None if self.route is None else self.route.model_dump(mode="json"),
+                "ingest_seconds": self.ingest_seconds,
+            }
+        )
+
+    @classmethod
+    def from_json(cls, saved: str | None) -> Self:
+        """Raises `ResumeRefused`."""
+        if saved is None:
+            return cls()
+        values = _values(saved)
+        documents, query, route = values["documents"], values["query"], values["route"]
+        return cls(
+            documents=None if documents is None else [DocumentInfo.model_validate(document) for document in documents],
+            query=None if query is None else Query(**query),
+            route=None if route is None else Route.model_validate(route),
+            ingest_seconds=float(values["ingest_seconds"]),
+        )
+
+
+@dataclass(slots=True)
+class Reading:
+    """Where the reading stands after the last committed step."""
+
+    fold: Fold
+    provenance: Provenance = field(default_factory=Provenance)
+    position: Position = field(default_factory=Position)
+    """Behind the last chunk read."""
+    tokens_read: int = 0
+    memory_tokens: int = 0
+    memory_seq: int = 0
+    """Number of the last event that holds the memory; 0 for none."""
+    seconds: float = 0.0
+    """Spent reading, over all workers."""
+    slowest_call: float = 0.0
+    longest_reply: int = 0
+    """Most completion tokens of a read call so far."""
+    usage: TokenUsage = field(default_factory=TokenUsage)
+    engine_seconds: float = 0.0
+
+    def to_json(self) -> str:
+        place = self.position
+        return compact(
+            {
+                "format": FORMAT,
+                "fold": self.fold.to_json(),
+                "provenance": self.provenance.to_json(),
+                "position": [place.document, place.char, place.byte],
+                "counts": [self.tokens_read, self.memory_tokens, self.memory_seq, self.longest_reply],
+                "seconds": [self.seconds, self.slowest_call, self.engine_seconds],
+                "usage": self.usage.model_dump(),
+            }
+        )
+
+    @classmethod
+    def from_json(cls, saved: str, *, profile: str, tokens: str, chunk_budget: int) -> Self:
+        """Raises `ResumeRefused` for a state of another profile, tokenizer or chunk budget."""
+        values = _values(saved)
+        tokens_read, memory_tokens, memory_seq, longest_reply = values["counts"]
+        seconds, slowest_call, engine_seconds = values["seconds"]
+        return cls(
+            fold=Fold.from_json(values["fold"], profile=profile, tokens=tokens, chunk_budget=chunk_budget),
+            provenance=Provenance.from_json(values["provenance"]),
+            position=Position(*values["position"]),
+            tokens_read=tokens_read,
+            memory_tokens=memory_tokens,
+            memory_seq=memory_seq,
+            longest_reply=longest_reply,
+            seconds=seconds,
+            slowest_call=slowest_call,
+            engine_seconds=engine_seconds,
+            usage=TokenUsage.model_validate(values["usage"]),
+        )
+
+
+def _values(saved: str) -> dict[str, Any]:
+    try:
+        values = json.loads(saved)
+    except ValueError as error:
+        raise ResumeRefused("the saved job state is not JSON") from error
+    if not isinstance(values, dict) or values.get("format") != FORMAT:
+        raise ResumeRefused(f"the saved job state is not of format {FORMAT}")
+    return values

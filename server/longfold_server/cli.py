@@ -1,0 +1,238 @@
+"""The command `longfold-server`: the whole stack (`up`) or one process of it (`serve`, `api`, `worker`). Imports
+nothing heavy to show help."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+PROFILES = ("demo", "general", "qwenlong")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point; the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="longfold-server",
+        description="Answers questions over documents far larger than any context window.",
+        epilog="serve, api and worker read their settings from LONGFOLD_* variables.",
+    )
+    parser.add_argument("--version", action="version", version=f"longfold-server {_version()}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_up(
+        commands.add_parser("up", help="start everything on this machine: Redis, vLLM and the service", description=UP)
+    )
+    for name, text in ROLES.items():
+        one = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+        one.add_argument("--host", help="address to listen on (LONGFOLD_HOST)")
+        one.add_argument("--port", type=_port, help="port to listen on (LONGFOLD_PORT)")
+    arguments = parser.parse_args(argv)
+    if arguments.command == "up":
+        return _up(arguments)
+    return _serve(arguments)
+
+
+def up(argv: Sequence[str]) -> int:
+    """`longfold up`: the same as `longfold-server up`."""
+    parser = argparse.ArgumentParser(prog="longfold up", description=UP)
+    _add_up(parser)
+    return _up(parser.parse_args(list(argv)))
+
+
+UP = (
+    "Start Redis, vLLM and the service on this machine and keep them running until Ctrl-C. "
+    "Without options it serves the small demo policy that ships with longfold, on the CPU."
+)
+ROLES = {
+    "serve": "API and worker in one process",
+    "api": "the HTTP API only; workers run elsewhere",
+    "worker": "a worker only; it listens for health checks and metrics",
+}
+
+
+def _version() -> str:
+    try:
+        return version("longfold-server")
+    except PackageNotFoundError:
+        return "(not installed)"
+
+
+def _port(text: str) -> int:
+    value = int(text) if text.isascii() and text.isdigit() else -1
+    if not 0 <= value <= 65_535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port")
+    return value
+
+
+def _count(text: str) -> int:
+    value = int(text) if text.isascii() and text.isdigit() else 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive whole number")
+    return value
+
+
+def _network(text: str) -> str:
+    import ipaddress
+
+    try:
+        return str(ipaddress.ip_network(text, strict=False))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a network such as 127.0.0.0/8") from None
+
+
+def _url(text: str) -> str:
+    if not text.startswith(("http://", "https://")) or len(text.partition("://")[2].strip("/")) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not an http(s) URL")
+    return text
+
+
+def _add_up(parser: argparse.ArgumentParser) -> None:
+    engine = parser.add_argument_group("model")
+    engine.add_argument(
+        "--model", metavar="PATH_OR_NAME", help="model folder or hub name to serve (default: the demo policy)"
+    )
+    engine.add_argument(
+        "--engine-url",
+        action="append",
+        default=[],
+        type=_url,
+        metavar="URL",
+        help="use a running vLLM instead of starting one (repeatable)",
+    )
+    engine.add_argument(
+        "--profile", choices=PROFILES, help="how the model is asked (default: demo for the demo policy, else general)"
+    )
+    engine.add_argument(
+        "--tokenizer", type=Path, metavar="PATH", help="the model's tokenizer.json (default: the one beside the model)"
+    )
+    engine.add_argument(
+        "--max-model-len",
+        type=_count,
+        metavar="N",
+        help="context window in tokens (default: the model's, at most 65536)",
+    )
+    engine.add_argument(
+        "--kv-cache-gib", type=_count, default=1, metavar="N", help="KV cache of a vLLM on the CPU, in GiB (default: 1)"
+    )
+    engine.add_argument(
+        "--vllm-flag",
+        action="append",
+        default=[],
+        metavar="FLAG",
+        help="further flag for vLLM, as --vllm-flag=--x=y (repeatable)",
+    )
+    service = parser.add_argument_group("service")
+    service.add_argument(
+        "--host", default=os.environ.get("LONGFOLD_HOST", "127.0.0.1"), help="address to listen on (default: 127.0.0.1)"
+    )
+    service.add_argument(
+        "--port", type=_port, default=8080, help="port to listen on, 0 for any free one (default: 8080)"
+    )
+    service.add_argument(
+        "--data-dir", type=Path, metavar="DIR", help="documents, jobs and logs (default: ~/.local/share/longfold)"
+    )
+    service.add_argument(
+        "--redis-url",
+        metavar="URL",
+        default=os.environ.get("REDIS_URL") or None,
+        help="use this Redis (default: $REDIS_URL, else one of our own)",
+    )
+    service.add_argument(
+        "--allow-network",
+        action="append",
+        default=[],
+        type=_network,
+        metavar="CIDR",
+        help="private network documents may come from (repeatable)",
+    )
+    service.add_argument(
+        "--allow-port",
+        action="append",
+        default=[],
+        type=_port,
+        metavar="N",
+        help="port besides 80 and 443 documents may come from (repeatable)",
+    )
+
+
+def _up(arguments: argparse.Namespace) -> int:
+    if os.name != "posix":
+        return _fail("the stack needs Linux or another Unix; on Windows use WSL")
+    import asyncio
+
+    from longfold_server.stack.console import Screen
+    from longfold_server.stack.errors import StackError
+    from longfold_server.stack.up import Stack, StackOptions, default_data_dir, up
+
+    options = StackOptions(
+        data_dir=(arguments.data_dir or default_data_dir()).expanduser(),
+        model=arguments.model,
+        engine_urls=tuple(arguments.engine_url),
+        profile=arguments.profile,
+        tokenizer=arguments.tokenizer,
+        host=arguments.host,
+        port=arguments.port,
+        max_model_len=arguments.max_model_len,
+        kv_cache_gib=arguments.kv_cache_gib,
+        redis_url=arguments.redis_url,
+        allow_networks=tuple(arguments.allow_network),
+        allow_ports=tuple(arguments.allow_port),
+        vllm_flags=tuple(arguments.vllm_flag),
+    )
+    screen = Screen()
+
+    def ready(stack: Stack) -> None:
+        screen.settle()
+        screen.console.print(f"\nlongfold is ready at {stack.url}", style="bold", soft_wrap=True)
+        screen.console.print(
+            f'  longfold ask "What is ...?" --file PATH --server {stack.url}\n'
+            f"  data and logs: {options.data_dir}\n  Ctrl-C ends it\n",
+            soft_wrap=True,
+        )
+
+    try:
+        with screen:
+            stack = Stack(options, report=screen, note=screen.note)
+            return asyncio.run(up(stack, ready))
+    except StackError as error:
+        return _fail(str(error))
+
+
+def _serve(arguments: argparse.Namespace) -> int:
+    roles = {"serve": ["api", "worker"], "api": ["api"], "worker": ["worker"]}[arguments.command]
+    given = {name: getattr(arguments, name) for name in ("host", "port") if getattr(arguments, name) is not None}
+
+    from pydantic import ValidationError
+
+    from longfold_server.errors import ServerError
+    from longfold_server.serve import serve
+    from longfold_server.settings import Settings
+
+    try:
+        settings = Settings(roles=roles, **given)
+        return serve(settings)
+    except ValidationError as error:
+        # Never pydantic's own text: it would print the values, keys among them.
+        problems = [
+            f"{_variable(item['loc'])}: {item['msg'].removeprefix('Value error, ')}"
+            for item in error.errors(include_input=False)
+        ]
+        return _fail("; ".join(problems))
+    except ServerError as error:
+        return _fail(str(error))
+
+
+def _variable(location: tuple[int | str, ...]) -> str:
+    return f"LONGFOLD_{str(location[0]).upper()}" if location else "settings"
+
+
+def _fail(text: str) -> int:
+    sys.stderr.write(f"longfold-server: {text}\n")
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

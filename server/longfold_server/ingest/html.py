@@ -1,0 +1,127 @@
+"""Reads an HTML page as plain text: lexbor for usual pages, libxml2's streaming parser for large or absurdly nested ones.
+
+Measured on tag-dense HTML: lexbor is three times as fast and repairs broken pages as browsers do, but holds the whole tree (12 times the
+file) and is quadratic in nesting depth; libxml2 without a tree is linear in both. Neither loads anything: no entities, no network.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from lxml import etree
+from selectolax.lexbor import LexborHTMLParser
+
+from longfold_server.ingest.readable import Readable
+from longfold_server.ingest.text import Encoding, pieces
+
+TREE_BYTES = 10_000_000
+"""Largest page that is parsed into a tree, about 120 MB."""
+TREE_DEPTH = 1_000
+"""Deepest nesting for it; browsers stop at 512. At 1,000 lexbor's quadratic part is not yet noticeable."""
+
+_TAG = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9]*)")
+_VOID = frozenset("area base br col embed hr img input link meta param source track wbr p li td tr th option dt dd".split())
+"""Elements that never nest, or that close themselves when their like begins."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What was found beside the text."""
+
+    title: str
+    heading: str
+
+
+def read_html(source: Path, encoding: Encoding, write: Callable[[str], None]) -> Page:
+    """Write the readable text of a page; return its title and first heading."""
+    readable = Readable(write)
+    if source.stat().st_size <= TREE_BYTES:
+        page = "".join(pieces(source, encoding))
+        if nesting(page) <= TREE_DEPTH:
+            from_tree(page, readable)
+        else:
+            from_stream([page], readable)
+    else:
+        from_stream(pieces(source, encoding), readable)
+    readable.finish()
+    return Page(readable.title, readable.heading)
+
+
+def nesting(page: str) -> int:
+    """Upper estimate of the tree's depth: most start tags minus end tags at any place."""
+    depth = deepest = 0
+    for match in _TAG.finditer(page):
+        if match[2].lower() in _VOID:
+            continue
+        if match[1]:
+            depth = max(0, depth - 1)
+        else:
+            depth += 1
+            deepest = max(deepest, depth)
+    return deepest
+
+
+def from_tree(page: str, readable: Readable) -> None:
+    """Walk lexbor's tree in document order, without recursion."""
+    tree = LexborHTMLParser(page.encode("utf-8", "replace"))
+    top = tree.root
+    node = top
+    if top is None:
+        return
+    while node is not None:
+        tag = node.tag or ""
+        child = None
+        if tag == "-text":
+            readable.text(node.text_content or "")
+        elif not tag.startswith("-"):
+            readable.start(tag)
+            child = node.child
+            if child is None:
+                readable.end(tag)
+        if child is not None:
+            node = child
+            continue
+        while node is not None:
+            if node.mem_id == top.mem_id:
+                return
+            following = node.next
+            if following is not None:
+                node = following
+                break
+            node = node.parent
+            if node is not None:
+                readable.end(node.tag or "")
+
+
+class _Target:
+    """libxml2's callbacks. Comments and processing instructions have none, so they vanish."""
+
+    def __init__(self, readable: Readable) -> None:
+        self._readable = readable
+
+    def start(self, tag: str, attributes: object) -> None:
+        self._readable.start(tag)
+
+    def end(self, tag: str) -> None:
+        self._readable.end(tag)
+
+    def data(self, data: str) -> None:
+        self._readable.text(data)
+
+    def close(self) -> None:
+        return None
+
+
+def from_stream(page: Iterable[str], readable: Readable) -> None:
+    """Feed libxml2 piece by piece; no tree is built."""
+    parser = etree.HTMLParser(target=_Target(readable), encoding="utf-8", no_network=True, huge_tree=True)
+    fed = False
+    for text in page:
+        for start in range(0, len(text), 65536):
+            parser.feed(text[start : start + 65536].encode("utf-8", "replace"))
+            fed = True
+    if fed:
+        parser.close()

@@ -1,0 +1,192 @@
+"""Turns a stream of HTML events (start, end, text) into readable plain text. Knows no parser.
+
+Blocks become lines, headings get "#" marks, list items "- " or their number, table cells " | " between them; <pre> stays as it is.
+Scripts, styles, templates, drawings and the head are left out; everything else is kept, in document order.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+DROPPED = frozenset({"head", "script", "style", "noscript", "template", "svg", "iframe", "noframes", "noembed", "object", "audio", "video", "canvas"})
+_PARAGRAPHS = frozenset(
+    "p h1 h2 h3 h4 h5 h6 ul ol dl table blockquote pre listing xmp section article aside main nav header footer figure hr form "
+    "fieldset details".split()
+)
+_LINES = frozenset(
+    "div li dt dd tr caption figcaption summary legend address center option optgroup br body html thead tbody tfoot textarea "
+    "hgroup search menu dir dialog select".split()
+)
+_LISTS = frozenset({"ul", "ol", "menu", "dir"})
+_VERBATIM = frozenset({"pre", "listing", "xmp", "textarea"})
+_HEADINGS = {f"h{level}": "#" * level + " " for level in range(1, 7)}
+# Tags that end foreign content (WHATWG, "parsing in foreign content"): an <svg> nobody closed must not swallow the page.
+_BREAKOUT = _PARAGRAPHS - {"form", "section", "article", "aside", "main", "header", "footer", "figure", "fieldset", "details"} | {"div", "li", "body"}
+_DEEPEST_INDENT = 8
+_BLANKS = re.compile(r"[ \t\n\r\f]+")
+_LAYOUT = {0xA0: " ", 0xAD: None, 0x200B: None, 0xFEFF: None}
+"""No-break space, soft hyphen, zero-width space and joiner mark: layout, which would keep words from matching."""
+
+
+class Readable:
+    """Feed events in document order, then `finish`. `write` gets the text in small pieces; memory is bounded by nesting."""
+
+    def __init__(self, write: Callable[[str], None]) -> None:
+        self._write = write
+        self._dropped: list[str] = []
+        self._verbatim = 0
+        self._lists: list[int | None] = []
+        """Next number of each open list; None for bullets."""
+        self._rows: list[bool] = []
+        """For each open table row: whether a cell has begun."""
+        self._fresh_cell = False
+        self._separators = 0
+        self._breaks = 0
+        self._space = False
+        self._mark = ""
+        self._written = False
+        self._title: list[str] | None = None
+        self._heading: list[str] | None = None
+        self.title = ""
+        """Content of the first <title>."""
+        self.heading = ""
+        """Text of the first heading."""
+
+    def start(self, tag: str) -> None:
+        if tag == "title" and not self.title and "svg" not in self._dropped:
+            self._title = []
+        if self._dropped:
+            if self._dropped[0] == "svg" and tag in _BREAKOUT:
+                self._dropped.clear()
+            else:
+                if tag in DROPPED:
+                    self._dropped.append(tag)
+                return
+        if tag in DROPPED:
+            self._dropped.append(tag)
+            return
+        if tag in ("td", "th"):
+            self._cell()
+        elif tag in _PARAGRAPHS:
+            self._break(2)
+        elif tag in _LINES:
+            self._break(1)
+        if tag in _LISTS:
+            if len(self._lists) > 0:
+                self._breaks = min(self._breaks, 1)
+            self._lists.append(1 if tag == "ol" else None)
+        elif tag == "li":
+            self._item()
+        elif tag == "tr":
+            self._rows.append(False)
+        elif tag in _HEADINGS:
+            self._mark = _HEADINGS[tag]
+            if not self.heading and self._heading is None:
+                self._heading = []
+        if tag in _VERBATIM:
+            self._verbatim += 1
+
+    def end(self, tag: str) -> None:
+        if tag == "title" and self._title is not None:
+            self.title, self._title = " ".join("".join(self._title).split()), None
+        if self._dropped:
+            if tag in self._dropped:
+                while self._dropped.pop() != tag:
+                    pass
+            return
+        if tag in _VERBATIM:
+            self._verbatim = max(0, self._verbatim - 1)
+        if tag in _HEADINGS:
+            self._mark = ""
+            if self._heading is not None:
+                self.heading, self._heading = " ".join("".join(self._heading).split()), None
+        elif tag in _LISTS and self._lists:
+            self._lists.pop()
+        elif tag == "tr" and self._rows:
+            self._rows.pop()
+            self._separators, self._fresh_cell = 0, False
+        elif tag == "li":
+            self._mark = ""
+        if tag in _PARAGRAPHS:
+            self._break(1 if tag in _LISTS and self._lists else 2)
+        elif tag in _LINES and tag != "br":
+            self._break(1)
+
+    def text(self, data: str) -> None:
+        if self._title is not None:
+            self._title.append(data)
+            return
+        if self._dropped:
+            return
+        data = data.translate(_LAYOUT) if not data.isascii() else data
+        if self._heading is not None:
+            self._heading.append(data)
+        if self._verbatim:
+            self._verbatim_text(data)
+            return
+        words = _BLANKS.sub(" ", data)
+        if not words:
+            return
+        if words == " ":
+            self._space = True
+            return
+        self._space = self._space or words[0] == " "
+        self._open_line()
+        body = words.strip(" ")
+        self._write(" " + body if self._space else body)
+        self._space = words[-1] == " "
+
+    def finish(self) -> None:
+        """End the last line."""
+        if self._written:
+            self._write("\n")
+
+    def _verbatim_text(self, data: str) -> None:
+        if not self._written or self._breaks:
+            data = data.removeprefix("\n")  # HTML ignores a newline right after <pre>
+            if not data:
+                return
+        self._open_line()
+        self._write(data)
+        self._space = False
+
+    def _open_line(self) -> None:
+        """Write what stands between the text so far and the next: line breaks, cell separators, the item's or heading's mark."""
+        if self._breaks:
+            if self._written:
+                self._write("\n" * self._breaks)
+            self._breaks, self._space = 0, False
+        if self._separators:
+            bars = " |" * self._separators
+            self._write(bars if self._written else bars.lstrip())
+            self._separators, self._space = 0, True
+        if not self._written:
+            self._space = False
+        if self._mark:
+            self._write(self._mark)
+            self._mark, self._space = "", False
+        self._written, self._fresh_cell = True, False
+
+    def _break(self, lines: int) -> None:
+        # Blocks at the start of a cell do not tear the row apart; inside a cell they keep their lines.
+        if not self._fresh_cell:
+            self._breaks = max(self._breaks, lines)
+
+    def _cell(self) -> None:
+        """Begin a cell: the break its predecessor's blocks asked for becomes a separator."""
+        if not self._rows:
+            self._break(1)
+            return
+        if self._rows[-1]:
+            self._breaks = 0
+            self._separators += 1
+        self._rows[-1] = True
+        self._fresh_cell = True
+
+    def _item(self) -> None:
+        number = self._lists[-1] if self._lists else None
+        if number is not None:
+            self._lists[-1] = number + 1
+        indent = "  " * min(max(len(self._lists) - 1, 0), _DEEPEST_INDENT)
+        self._mark = f"{indent}{number}. " if number is not None else f"{indent}- "

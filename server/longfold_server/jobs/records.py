@@ -1,0 +1,153 @@
+"""What is stored of a job: the request, a worker's claim, raw events; and the wire's Job made from the hash. Knows no Redis commands."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import secrets
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from longfold_client.types import AnswerRequest, AnswerResult, Job, JobStatus, Limits, Mode, Problem, Progress
+
+JOB_ID = re.compile(r"job_[0-9a-f]{32}")
+
+
+def moment(milliseconds: str | int) -> datetime:
+    """A point in time from milliseconds since 1970."""
+    return datetime.fromtimestamp(int(milliseconds) / 1000, UTC)
+
+
+def compact(value: object) -> str:
+    """ASCII JSON without spaces, so that any text survives any store."""
+    return json.dumps(value, separators=(",", ":"))
+
+
+def new_job_id(idempotency_key: str | None = None, scope: str = "") -> str:
+    """A random id; or, for an idempotency key, the id that this key always gives within its scope.
+
+    Since the key decides the id, the script that makes the job also finds its twin, within one hash slot.
+    """
+    if idempotency_key is None:
+        return f"job_{secrets.token_hex(16)}"
+    digest = hashlib.sha256(f"{len(scope)}:{scope}:{idempotency_key}".encode()).hexdigest()
+    return f"job_{digest[:32]}"
+
+
+def body_hash(request: AnswerRequest) -> str:
+    """SHA-256 of what was asked; independent of the order and spacing of the JSON."""
+    return hashlib.sha256(json.dumps(request.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One document of a request as it is stored: a URL or the id of an ingested document, never text."""
+
+    url: str | None = None
+    document_id: str | None = None
+    title: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRequest:
+    """A request without its texts."""
+
+    question: str
+    sources: tuple[Source, ...]
+    mode: Mode = Mode.AUTO
+    limits: Limits = field(default_factory=Limits)
+
+    def to_json(self) -> str:
+        sources = [{"url": source.url, "document_id": source.document_id, "title": source.title} for source in self.sources]
+        return compact({"sources": sources, "mode": self.mode, "limits": self.limits.model_dump(mode="json")})
+
+    @classmethod
+    def from_json(cls, question: str, saved: str) -> StoredRequest:
+        values = json.loads(saved)
+        return cls(
+            question=question,
+            sources=tuple(Source(**source) for source in values["sources"]),
+            mode=Mode(values["mode"]),
+            limits=Limits.model_validate(values["limits"]),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A worker's right to work on a job, and everything it needs to continue it."""
+
+    job: str
+    token: str
+    gen: int
+    """Generation: number of state changes committed so far."""
+    seq: int
+    """Number of the last event."""
+    request: StoredRequest
+    setup: str | None
+    """What is fixed before reading: documents, query, route; None before the first commit."""
+    state: str | None
+    """The last committed state of the reading; None before the first step."""
+    queued_seconds: float
+    """From creation to the first claim."""
+    age_seconds: float
+    """From the first claim to this one."""
+    takeover: bool
+    """The worker before was lost."""
+
+    @classmethod
+    def from_hash(cls, job: str, now_ms: int, takeover: bool, values: dict[str, str]) -> Claim:
+        started, created = int(values["started"]), int(values["created"])
+        return cls(
+            job=job,
+            token=values["token"],
+            gen=int(values["gen"]),
+            seq=int(values["seq"]),
+            request=StoredRequest.from_json(values["question"], values["request"]),
+            setup=values.get("setup"),
+            state=values.get("state"),
+            queued_seconds=(started - created) / 1000,
+            age_seconds=(now_ms - started) / 1000,
+            takeover=takeover,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class RawEvent:
+    """An event as it is stored: step events without the memory they repeat, final ones without the job."""
+
+    seq: int
+    kind: str
+    at: datetime
+    data: dict[str, Any]
+
+    @classmethod
+    def from_entry(cls, entry: tuple[str, dict[str, str]]) -> RawEvent:
+        name, fields = entry
+        return cls(int(name.partition("-")[0]), fields["t"], moment(fields["at"]), json.loads(fields["d"]))
+
+
+@dataclass(frozen=True, slots=True)
+class QueueStats:
+    """The queue at one moment."""
+
+    ready: int
+    leased: int
+    oldest_seconds: float
+    """Age of the job that waits longest; 0 when none does."""
+
+
+def job_from_hash(job: str, values: dict[str, str]) -> Job:
+    """The wire's view of a job's hash."""
+    return Job(
+        id=job,
+        status=JobStatus(values["status"]),
+        question=values["question"],
+        created_at=moment(values["created"]),
+        started_at=moment(values["started"]) if "started" in values else None,
+        finished_at=moment(values["finished"]) if "finished" in values else None,
+        progress=Progress.model_validate_json(values["progress"]) if values.get("progress") else Progress(),
+        result=AnswerResult.model_validate_json(values["result"]) if "result" in values else None,
+        error=Problem.model_validate_json(values["error"]) if "error" in values else None,
+    )

@@ -1,0 +1,134 @@
+"""Every setting of the service, read from `LONGFOLD_*` variables. Plain values; knows no resource that is made from them."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+Role = Literal["api", "worker"]
+
+LOOPBACK_NAMES = frozenset({"localhost"})
+
+
+def is_loopback(host: str) -> bool:
+    """Whether binding to `host` can only be reached from this machine."""
+    if host in LOOPBACK_NAMES:
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+class Settings(BaseSettings):
+    """Checked at construction. Lists are given as JSON or separated by commas: `LONGFOLD_ROLES=api,worker`."""
+
+    model_config = SettingsConfigDict(env_prefix="LONGFOLD_", extra="forbid", frozen=True)
+
+    redis_url: str = "redis://127.0.0.1:6379/0"
+    """`redis://`, `rediss://` or `unix://`; one primary (with replicas or Sentinel behind one name), not a Cluster."""
+    redis_prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,32}$")] = "lf"
+    """First part of every key, so that several services can share one Redis."""
+    data_dir: Path = Path("data")
+    """Folder of the ingested documents; every replica must see the same one."""
+
+    engine_urls: Annotated[list[str], NoDecode] = ["http://127.0.0.1:8000"]
+    engine_model: str = ""
+    """Served model name; "" takes the only one that is served."""
+    engine_api_key: SecretStr | None = None
+    engine_affinity_header: str | None = None
+    """Header that carries the document's key, for a load balancer that hashes on it."""
+    engine_timeout_seconds: Annotated[float, Field(gt=0)] = 600.0
+    """Longest single engine call."""
+    engine_patience_seconds: Annotated[float, Field(ge=0)] = 600.0
+    """How long a job waits for an engine that is away before it fails as `engine_unavailable`."""
+
+    profile: Literal["qwenlong", "general", "demo"] = "general"
+    profile_templates: Path | None = None
+    """Folder of prompt templates that replace the profile's wording."""
+    tokenizer: Path | None = None
+    """The served model's tokenizer.json; a worker needs it."""
+    chunk_tokens: Annotated[int, Field(ge=16)] | None = None
+    """Overrides the profile's chunk budget."""
+    memory_tokens: Annotated[int, Field(ge=16)] | None = None
+    """Overrides the profile's memory budget."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65_535)] = 8080
+    api_keys: Annotated[list[SecretStr], NoDecode] = []
+    """Accepted bearer keys. Without any, only a loopback `host` is allowed."""
+    roles: Annotated[list[Role], NoDecode, Field(min_length=1)] = ["api", "worker"]
+    drain_seconds: Annotated[float, Field(ge=0)] = 5.0
+    """How long a stopping worker lets calls in flight finish before it drops them and gives its jobs back."""
+
+    worker_concurrency: Annotated[int, Field(ge=1, le=1024)] = 16
+    """Jobs read at once by one process."""
+    lease_seconds: Annotated[float, Field(gt=0)] = 15.0
+    """A job whose worker is silent for this long is given to another."""
+    max_failures: Annotated[int, Field(ge=1)] = 3
+    """Unexpected failures after which a job ends as failed."""
+    max_stalled_takeovers: Annotated[int, Field(ge=1)] = 10
+    """Takeovers in a row without one commit after which a job ends as failed: it kills its workers."""
+    job_retention_seconds: Annotated[int, Field(ge=1)] = 7 * 24 * 3600
+    """How long a finished job can be read."""
+
+    fetch_allow_networks: Annotated[list[str], NoDecode] = []
+    """Networks (CIDR) besides the public ones from which documents may be fetched."""
+    fetch_ports: Annotated[list[int], NoDecode] = [80, 443]
+    fetch_max_bytes: Annotated[int, Field(gt=0)] = 200_000_000
+    """Largest document, on the wire and decoded."""
+    fetch_connect_seconds: Annotated[float, Field(gt=0)] = 5.0
+    fetch_read_seconds: Annotated[float, Field(gt=0)] = 30.0
+    fetch_timeout_seconds: Annotated[float, Field(gt=0)] = 300.0
+    """Longest fetch of one document, redirects and retries included."""
+    upload_max_bytes: Annotated[int, Field(gt=0)] = 200_000_000
+    inline_max_bytes: Annotated[int, Field(gt=0)] = 10_000_000
+    """Largest sum of a request's inline `text` documents, in UTF-8 bytes."""
+
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @field_validator("engine_urls", "api_keys", "roles", "fetch_allow_networks", "fetch_ports", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        if value.lstrip().startswith("["):
+            return json.loads(value)
+        return [part.strip() for part in value.split(",") if part.strip()]
+
+    @field_validator("fetch_allow_networks")
+    @classmethod
+    def _networks(cls, value: list[str]) -> list[str]:
+        for network in value:
+            ipaddress.ip_network(network, strict=False)
+        return value
+
+    @field_validator("api_keys")
+    @classmethod
+    def _long_keys(cls, value: list[SecretStr]) -> list[SecretStr]:
+        if any(len(key.get_secret_value()) < 16 for key in value):
+            raise ValueError("an API key needs at least 16 characters")
+        return value
+
+    @field_validator("roles")
+    @classmethod
+    def _roles_once(cls, value: list[Role]) -> list[Role]:
+        return list(dict.fromkeys(value))
+
+    @model_validator(mode="after")
+    def _closed_by_default(self) -> Self:
+        if "api" in self.roles and not self.api_keys and not is_loopback(self.host):
+            raise ValueError(
+                f"without API keys the service only listens on loopback: set LONGFOLD_API_KEYS or host 127.0.0.1 instead of {self.host}"
+            )
+        return self
+
+    @property
+    def json_max_bytes(self) -> int:
+        """Largest JSON body. JSON escapes at most double a text that people write, hence the factor."""
+        return 2 * self.inline_max_bytes + 1_000_000

@@ -1,0 +1,212 @@
+"""Training of the demo policy from nothing: one process, a checkpoint every few minutes, resumable to the step. Knows no engine."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from longfold_agent.profiles.demo import KEEP
+from tokenizers import Tokenizer
+
+from longfold_training.demo.corpus import corpus
+from longfold_training.demo.initialisation import initialise
+from longfold_training.demo.model import Policy, Shape
+from longfold_training.demo.packing import Batch, pack
+from longfold_training.demo.rows import make_row
+from longfold_training.demo.schedule import LOADS, Load, Schedule
+from longfold_training.demo.tokenizer import load_tokenizer, train_tokenizer
+from longfold_training.demo.words import Split
+from longfold_training.errors import CheckpointError
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """One training run."""
+
+    steps: int
+    seed: int = 0
+    shape: Shape = field(default_factory=Shape)
+    peak: float = 4e-3
+    decay: float = 0.6
+    stages: tuple[tuple[int, float], ...] = ((64, 0.0), (128, 0.2), (256, 0.45), (512, 0.85))
+    threads: int = 2
+    report_every: int = 25
+    validate_every: int = 400
+    checkpoint_every: int = 200
+    start_from: str = ""
+    """Checkpoint whose weights the run starts from instead of the structured initialisation."""
+
+    def schedule(self) -> Schedule:
+        return Schedule(self.steps, self.peak, decay=self.decay, stages=self.stages)
+
+
+def make_batch(rng: Random, tokenizer: Tokenizer, load: Load, split: Split, *, vary: bool = True) -> Batch:
+    """One step's rows; half of the chunks are shorter than the load's length, as the last chunk of a document is."""
+    rows = []
+    for _ in range(load.rows):
+        tokens = load.chunk if not vary or rng.random() < 0.5 else rng.randint(load.chunk * 2 // 5, load.chunk)
+        rows.append(make_row(rng, tokenizer, tokens, load.blocks, split))
+    return pack(rows, load.length)
+
+
+def loss_of(policy: Policy, batch: Batch) -> torch.Tensor:
+    """Weighted cross entropy over reply tokens."""
+    weights = batch.weights[:, 1:]
+    places = weights > 0
+    hidden = policy.hidden(batch.tokens, batch.positions, batch.mask)
+    logits = policy.logits(hidden[:, :-1][places])
+    each = F.cross_entropy(logits, batch.tokens[:, 1:][places], reduction="none")
+    chosen = weights[places]
+    return (each * chosen).sum() / chosen.sum()
+
+
+@torch.no_grad()
+def validate(policy: Policy, tokenizer: Tokenizer, chunk: int, split: Split, batches: int) -> dict[str, float]:
+    """Exact match of whole replies (teacher forced) by tag, and the gate's two error rates, on fresh rows of a split."""
+    rng = Random(f"validate/{split}/{chunk}")
+    right: dict[str, list[bool]] = {}
+    false_writes = missed = idle = active = 0
+    for _ in range(batches):
+        batch = make_batch(rng, tokenizer, LOADS[chunk], split, vary=False)
+        places = batch.weights[:, 1:] > 0
+        hidden = policy.hidden(batch.tokens, batch.positions, batch.mask)
+        best = policy.logits(hidden[:, :-1][places]).argmax(-1).tolist()
+        at = 0
+        for blocks in batch.kept:
+            for block in blocks:
+                said = best[at : at + len(block.target)]
+                at += len(block.target)
+                right.setdefault(block.tag, []).append(said == block.target)
+                if block.reads and block.target[0] == KEEP:
+                    idle += 1
+                    false_writes += said[0] != KEEP
+                elif block.reads:
+                    active += 1
+                    missed += said[0] == KEEP
+    report = {tag: sum(hits) / len(hits) for tag, hits in sorted(right.items())}
+    return report | {"false_write": false_writes / max(1, idle), "missed": missed / max(1, active)}
+
+
+def optimizers(policy: Policy) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices of the layers, AdamW for embeddings and norms."""
+    matrices = [weight for name, weight in policy.named_parameters() if weight.dim() == 2 and "embed" not in name]
+    others = [weight for name, weight in policy.named_parameters() if weight.dim() != 2 or "embed" in name]
+    return [
+        torch.optim.Muon(matrices, lr=1.0, weight_decay=0.0, momentum=0.95, adjust_lr_fn="match_rms_adamw"),
+        torch.optim.AdamW(others, lr=1.0, betas=(0.9, 0.97), weight_decay=0.0),
+    ]
+
+
+def has_bfloat16_units() -> bool:
+    """Whether this CPU multiplies bfloat16 in hardware; without such units autocast only costs."""
+    try:
+        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return False
+    return "avx512_bf16" in flags or "amx_bf16" in flags
+
+
+class Run:
+    """A training run in a folder: config.json, tokenizer.json, checkpoint.pt, metrics.jsonl."""
+
+    def __init__(self, folder: Path, config: Config, *, resume: bool = False) -> None:
+        self.folder = folder
+        self.config = config
+        folder.mkdir(parents=True, exist_ok=True)
+        torch.set_num_threads(config.threads)
+        os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+        path = folder / "tokenizer.json"
+        if path.exists():
+            self.tokenizer = load_tokenizer(path)
+        else:
+            self.tokenizer = train_tokenizer(corpus(config.seed), config.shape.vocabulary)
+            self.tokenizer.save(str(path))
+        self.policy = Policy(config.shape)
+        self.step = 0
+        self.tokens = 0
+        self.optimizers = optimizers(self.policy)
+        if resume and (folder / "checkpoint.pt").exists():
+            self._load()
+        elif config.start_from:
+            self.policy.load_state_dict(torch.load(config.start_from, weights_only=True)["policy"])
+        else:
+            initialise(self.policy, config.seed)
+        (folder / "config.json").write_text(json.dumps(asdict(config), indent=2) + "\n", encoding="utf-8")
+
+    def _load(self) -> None:
+        try:
+            state: dict[str, Any] = torch.load(self.folder / "checkpoint.pt", weights_only=True)
+        except (OSError, RuntimeError) as error:
+            raise CheckpointError(f"cannot read {self.folder / 'checkpoint.pt'}") from error
+        if state["config"] != json.dumps(asdict(self.config)):
+            raise CheckpointError("the checkpoint belongs to a run with other settings; choose another folder")
+        self.policy.load_state_dict(state["policy"])
+        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
+        self.step, self.tokens = state["step"], state["tokens"]
+
+    def save(self) -> None:
+        """Write the checkpoint; a run that dies while writing leaves the one before."""
+        state = {
+            "policy": self.policy.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+            "step": self.step,
+            "tokens": self.tokens,
+            "config": json.dumps(asdict(self.config)),
+        }
+        part = self.folder / "checkpoint.part"
+        torch.save(state, part)
+        part.replace(self.folder / "checkpoint.pt")
+
+    def train_step(self) -> float:
+        """One optimiser step; everything about it follows from the seed and the step's number. Returns the loss."""
+        schedule = self.config.schedule()
+        rng = Random(f"{self.config.seed}/{self.step}")
+        batch = make_batch(rng, self.tokenizer, schedule.load(self.step, rng), "train")
+        with torch.autocast("cpu", torch.bfloat16, enabled=has_bfloat16_units()):
+            loss = loss_of(self.policy, batch)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.policy.parameters(), 1.0)
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = schedule.rate(self.step)
+            optimizer.step()
+            optimizer.zero_grad()
+        self.step += 1
+        self.tokens += int((batch.tokens > 0).sum())
+        return float(loss.detach())
+
+    def train(self, until: int | None = None, report: Callable[[dict[str, Any]], None] | None = None) -> Iterator[dict[str, Any]]:
+        """Train to step `until` (default: the plan's end), yielding each metrics row after writing it."""
+        end = self.config.steps if until is None else min(until, self.config.steps)
+        smooth, began, first = math.nan, time.monotonic(), self.step
+        while self.step < end:
+            loss = self.train_step()
+            smooth = loss if math.isnan(smooth) else 0.96 * smooth + 0.04 * loss
+            row: dict[str, Any] | None = None
+            if self.step % self.config.report_every == 0 or self.step == end:
+                spent = time.monotonic() - began
+                row = {"step": self.step, "tokens": self.tokens, "loss": round(smooth, 4), "seconds": round(spent, 1)}
+                row["eta_minutes"] = round(spent / (self.step - first) * (end - self.step) / 60, 1)
+            if row is not None and (self.step % self.config.validate_every == 0 or self.step == end):
+                begun = [chunk for chunk, share in self.config.stages if share <= self.step / self.config.steps]
+                chunk = min(begun[-1], 256)
+                row["validation"] = validate(self.policy, self.tokenizer, chunk, "train", 6)
+                row["validation_chunk"] = chunk
+            if self.step % self.config.checkpoint_every == 0 or self.step == end:
+                self.save()
+            if row is not None:
+                with (self.folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(row) + "\n")
+                if report is not None:
+                    report(row)
+                yield row
