@@ -1,4 +1,7 @@
-"""One table on the terminal, one JSON file under results/: how every benchmark here reports. Knows nothing of what was measured."""
+"""One table on the terminal, one JSON file under results/: how every benchmark here reports.
+
+Knows nothing of what was measured.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +38,10 @@ class Row:
 
 def machine() -> dict[str, object]:
     """Processor, cores, memory, kernel and Python of this machine."""
-    cpu = next((line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line), "?")
+    cpu = next(
+        (line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line),
+        "?",
+    )
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return {"cpu": cpu, "cores": os.cpu_count(), "memory_gib": round(memory, 1), "python": platform.python_version()}
 

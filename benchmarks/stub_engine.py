@@ -1,9 +1,12 @@
-"""A server that speaks as much of vLLM's protocol as longfold uses, with a set latency and no model. Knows nothing of what it is asked.
+"""A server that speaks as much of vLLM's protocol as longfold uses, with a set latency and no model.
+
+Knows nothing of what it is asked.
 
     python benchmarks/stub_engine.py --port 9001 --latency 0.25
 
-Every read call is answered KEEP, or by a rewrite of the memory at every `--rewrite-every`-th call; an answer call by "stub answer".
-GET /stub gives {calls, engine_seconds}: the time spent inside calls, as the engine saw it.
+Every read call is answered KEEP, or by a rewrite of the memory at every `--rewrite-every`-th call; an answer call by
+"stub answer". GET /stub gives {calls, engine_seconds, first_call}: calls so far, the time spent inside them as the
+engine saw it, and the clock at the first one; POST /stub/reset starts again.
 """
 
 from __future__ import annotations
@@ -32,6 +35,10 @@ def create_app(latency: float, rewrite_every: int, window: int) -> FastAPI:
     async def stub() -> dict[str, float]:
         return seen
 
+    @app.post("/stub/reset")
+    async def reset() -> None:
+        seen.update(calls=0, engine_seconds=0.0, first_call=0.0)
+
     @app.get("/v1/models")
     async def models() -> dict[str, object]:
         return {"object": "list", "data": [{"id": "stub", "object": "model", "max_model_len": window}]}
@@ -57,7 +64,9 @@ def create_app(latency: float, rewrite_every: int, window: int) -> FastAPI:
         head = {"id": "stub", "object": "chat.completion", "created": 0, "model": "stub"}
         if not body.get("stream"):
             message = {"role": "assistant", "content": text}
-            return JSONResponse(head | {"choices": [{"index": 0, "message": message, "finish_reason": "stop"}], "usage": usage})
+            return JSONResponse(
+                head | {"choices": [{"index": 0, "message": message, "finish_reason": "stop"}], "usage": usage}
+            )
 
         async def chunks() -> AsyncIterator[str]:
             delta = {"index": 0, "delta": {"role": "assistant", "content": text}, "finish_reason": None}
