@@ -1,4 +1,4 @@
-"""How soon the engine sees the first chunk of a document that is already on disk, and how much a worker grows over a long text.
+"""How soon the engine sees a document's first chunk, and how much the service grows over a long text.
 
 Both readings use the stub engine: the first a document of four million tokens, the second 40 MB read to the end.
 Knows no model.

@@ -21,8 +21,12 @@ SLACK = 0.15
 """Largest part of a full chunk given up to end it at a natural place."""
 LONGEST_TOKEN = 32
 """Characters per token that a chunk may reach on average; beyond (megabytes of blanks), characters end it, so memory is bounded."""
-SAMPLE_CHARACTERS = 4096
-"""Most characters encoded to guess how much text one chunk takes; a wrong guess costs time only."""
+TYPICAL_TOKEN = 4
+"""Characters per token of common prose; where to look for a sample."""
+SAMPLE_CHARACTERS = 1024
+"""Most characters of one of the four stretches encoded to guess how much text a chunk takes; a wrong guess costs time only."""
+MARGIN = 1.1
+"""How much more than the guess is encoded, so that one encoding is nearly always enough."""
 
 _CLOSING = "\"'\u2018\u2019\u201c\u201d\u00bb\u203a)\\]}\u300d\u300f\u3011\uff09\u300b\u3009*_"
 _BREAKS = (
@@ -61,11 +65,29 @@ class Texts:
         yield self._texts[document][start.char :]
 
 
-@runtime_checkable
-class _Reaching(Protocol):
-    """Tokens with a cheaper, unverified `fit`; the chunker counts what it cuts anyway."""
+class _Measured(Protocol):
+    def reach(self, budget: int) -> int: ...
 
-    def reach(self, text: str, budget: int) -> int: ...
+    def count(self, end: int) -> int: ...
+
+
+@runtime_checkable
+class _Measuring(Protocol):
+    """Tokens that encode a text once for several questions (see `longfold_agent.tokens`); any other `Tokens` works as well."""
+
+    def measure(self, text: str) -> _Measured: ...
+
+
+class _Plain:
+    def __init__(self, text: str, tokens: Tokens) -> None:
+        self._text = text
+        self._tokens = tokens
+
+    def reach(self, budget: int) -> int:
+        return self._tokens.fit(self._text, budget)
+
+    def count(self, end: int) -> int:
+        return self._tokens.count(self._text[:end])
 
 
 def chunks(
@@ -161,31 +183,38 @@ class _Window:
 
 def _cut(window: _Window, tokens: Tokens, budget: int) -> tuple[str, int] | None:
     """The next chunk's text and its tokens; None at the end of the document."""
-    reach = tokens.reach if isinstance(tokens, _Reaching) else tokens.fit
     most = LONGEST_TOKEN * budget
-    sample, ended = window.head(min(SAMPLE_CHARACTERS, 2 * budget))
+    sample = _sample(window.head(TYPICAL_TOKEN * budget)[0], budget)
     if not sample:
         return None
-    size = min(most, int(budget * len(sample) / max(1, tokens.count(sample)) * 1.1) + 64)
+    size = min(most, int(budget * len(sample) / max(1, tokens.count(sample)) * MARGIN) + 32)
     while True:
         head, ended = window.head(size)
-        limit = reach(head, budget)
+        measured = tokens.measure(head) if isinstance(tokens, _Measuring) else _Plain(head, tokens)
+        limit = measured.reach(budget)
         if limit < len(head) or ended or size == most:
             break
         size = min(most, size + size // 2)
-    if limit == len(head) and ended and (count := tokens.count(head)) <= budget:
+    if limit == len(head) and ended and (count := measured.count(limit)) <= budget:
         return head, count
-    # The place to cut before needs the character after it, to see whether both belong together.
-    head, _ = window.head(len(head) + 1)
+    # Where both belong together, the character before the cut and the one after it are kept so.
+    around, _ = window.head(len(head) + 1)
     limit = max(1, limit)
     less = 1
     while True:
-        end = _break(head, max(1, int(limit * (1 - SLACK))), limit)
-        count = tokens.count(head[:end])
+        end = _break(around, max(1, int(limit * (1 - SLACK))), limit)
+        count = measured.count(end)
         if count <= budget or end == 1:
             return head[:end], count
         limit = max(1, min(end - 1, limit - max(less, count - budget)))
         less *= 2
+
+
+def _sample(text: str, budget: int) -> str:
+    """Stretches spread over what is likely to become the chunk, a sixteenth of it."""
+    size = min(SAMPLE_CHARACTERS, max(64, budget // 16))
+    places = range(0, max(1, len(text) - size + 1), max(1, (len(text) - size) // 3))
+    return "".join(text[at : at + size] for at in places)
 
 
 def _break(text: str, low: int, high: int) -> int:

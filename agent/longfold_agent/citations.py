@@ -9,6 +9,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from math import log
 
 from longfold_agent.provenance import Line, Provenance, Source
@@ -22,10 +23,15 @@ FEW = 4
 _NEAR_BEST = 0.5
 """Lines that support the answer at least half as well as the best one are cited too."""
 _ENOUGH = 0.5
-"""Without the answer's value in it a sentence must hold this share of the line's weight."""
+"""Share of the value's weight (without a value, of the line's) that a sentence must hold to support it."""
+_SAME = 0.8
+"""Statements that meet the line at least this well, compared with the best, say the same."""
 _CJK = "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"
 _WORD = re.compile(f"[{_CJK}]|[^\\W_{_CJK}]+(?:[.,:'\u2019/-](?=\\d)\\d+)*")
 """Words and numbers; characters of scripts without spaces one by one."""
+_NAME = re.compile(r"(?<=[\w,;] )[^\W\d_a-z][\w-]*")
+"""A word with a capital inside a sentence."""
+_TITLES = frozenset({"mr", "mrs", "ms", "dr", "prof", "sir", "i"})
 _OPTION = re.compile(r"(?:^|(?<=\s)|(?<=\())\(?([A-Za-z])[).:\]]\s+")
 _LETTER = re.compile(
     r"(?:(?:the\s)?(?:correct\s)?(?:answer|option|choice)\s?(?:is|:)?\s?)?[(\[*\"']{0,4}([A-Za-z])(?:[).:\]*\"']+(?:\s.*)?)?",
@@ -72,7 +78,7 @@ def cite(
     asked = _terms(query.core)
     texts: dict[Source, _Passage] = {}
     found: dict[tuple[int, int, int], Citation] = {}
-    for line in _supporting(claim, asked, provenance.lines)[:most]:
+    for line in _supporting(claim.terms, asked, provenance.lines)[:most]:
         for source in (line.source, line.origin):
             if source is None:
                 continue
@@ -115,43 +121,53 @@ class _Passage:
         self.terms = [_terms(text[start:end]) for start, end in self.spans]
         self._having = Counter(term for terms in self.terms for term in terms)
 
+    def __contains__(self, term: str) -> bool:
+        return term in self._having
+
     def weight(self, term: str) -> float:
         rarity = log(1 + (len(self.spans) + 1) / (self._having[term] + 1))
         return rarity * (0.1 if term in _COMMON else 1.0)
 
 
 def _quote(
-    passage: _Passage, source: Source, claim: Counter[str], line: Counter[str], asked: Counter[str], *, latest: bool
+    passage: _Passage, source: Source, claim: _Claim, line: Counter[str], asked: Counter[str], *, latest: bool
 ) -> Citation | None:
-    """The sentence of `passage` that supports the line best, or None when none does."""
-    value = {term for term in claim if term not in _COMMON and (not line or term in line)}
-    frame = (set(line) | set(asked)) - value
-    needed = sum(passage.weight(term) for term in (line or value)) or 1.0
+    """The sentence of `passage` that supports the line best, or None when none does.
+
+    Support is the answer's value, word for word (a number of it, where it has numbers), in a place that is about the
+    same: words of the line or the question stand in the sentence or in the one before it. Without a value the sentence
+    must say what the line says.
+    """
+    said = [term for term in claim.terms if term not in _COMMON and (not line or term in line)]
+    value = {term: passage.weight(term) for term in said if term not in asked}
+    value = value or {term: passage.weight(term) for term in said}
+    if any(term in claim.names and term not in passage for term in value):
+        return None
+    numbers = [term for term in value if _number(term)]
+    frame = {term: passage.weight(term) for term in (*line, *asked) if term not in _COMMON and term not in value}
+    wanted = sum((value or frame).values())
     scored: list[tuple[float, float, int]] = []
+    before = 0.0
     for at, terms in enumerate(passage.terms):
-        held = sum(passage.weight(term) for term in value if term in terms)
-        around = sum(passage.weight(term) for term in frame if term in terms)
-        if held > 0 or around > 0:
-            scored.append((held, around, at))
+        held = sum(weight for term, weight in value.items() if term in terms)
+        around = sum(weight for term, weight in frame.items() if term in terms)
+        if not value and around >= _ENOUGH * wanted > 0:
+            scored.append((0.0, around, at))
+        elif value and held >= _ENOUGH * wanted and (not numbers or any(term in terms for term in numbers)):
+            scored.append((held, around + before / 2, at))
+        before = around
     if not scored:
         return None
-    if value:
-        top = max(held for held, _, _ in scored)
-        scored = [one for one in scored if one[0] == top]
-        if top <= 0:
-            return None
-        meets = {term for term in frame if term not in _COMMON}
-        if meets and max(around for _, around, _ in scored) <= 0:
-            return None
+    top = max(held for held, _, _ in scored)
+    scored = [one for one in scored if one[0] == top]
     most = max(around for _, around, _ in scored)
-    # An updated fact is stated more than once in nearly the same words; the memory holds the last statement.
-    fair = most * 0.8 if latest else most
-    best = max((one for one in scored if one[1] >= fair), key=lambda one: one[2])
-    if not value and best[1] < _ENOUGH * needed:
+    if frame and most <= 0:
         return None
-    start, end = passage.spans[best[2]]
-    quote = passage.text[start:end]
-    return Citation(source.document, source.start + start, source.start + end, quote, source.chunk)
+    # An updated fact is stated more than once in nearly the same words; the memory holds the last statement.
+    fair = most * _SAME if latest else most
+    _, _, best = max((one for one in scored if one[1] >= fair), key=lambda one: one[2])
+    start, end = passage.spans[best]
+    return Citation(source.document, source.start + start, source.start + end, passage.text[start:end], source.chunk)
 
 
 def _supporting(claim: Counter[str], asked: Counter[str], lines: Sequence[Line]) -> list[Line]:
@@ -160,7 +176,7 @@ def _supporting(claim: Counter[str], asked: Counter[str], lines: Sequence[Line])
     having = Counter(term for terms in held for term in terms)
 
     def weight(term: str) -> float:
-        return log(1 + (len(lines) + 1) / (having[term] + 1)) * (3.0 if any(map(str.isdigit, term)) else 1.0)
+        return log(1 + (len(lines) + 1) / (having[term] + 1)) * (3.0 if _number(term) else 1.0)
 
     value = [term for term in claim if term not in _COMMON]
     scored = []
@@ -177,22 +193,31 @@ def _supporting(claim: Counter[str], asked: Counter[str], lines: Sequence[Line])
     return [line for score, _, line in scored if score >= least]
 
 
-def _claim(answer: str, query: Query) -> Counter[str]:
-    """The terms of the answer; of a choice question's letter the terms of the option it stands for."""
+@dataclass(frozen=True, slots=True)
+class _Claim:
+    """What the answer says: its terms, and those of them that cannot be put in other words (names and numbers)."""
+
+    terms: Counter[str]
+    names: frozenset[str]
+
+
+def _claim(answer: str, query: Query) -> _Claim:
+    """Of the answer; of a choice question's letter, of the option it stands for."""
     letter = _LETTER.fullmatch(" ".join(answer[:400].split()))
     if letter:
         for text in (query.instructions, query.core):
-            options = _options(text)
-            if chosen := options.get(letter[1].upper()):
-                return _terms(chosen)
-    return _terms(answer)
+            if chosen := _options(text).get(letter[1].upper()):
+                answer = chosen
+                break
+    names = {name for found in _NAME.finditer(answer) for name in _terms(found[0]) if name not in _TITLES}
+    return _Claim(_terms(answer), frozenset(names | {term for term in _terms(answer) if _number(term)}))
 
 
 def _options(text: str) -> dict[str, str]:
     """Letter -> text of the options in `text`; empty unless they run A, B, ..."""
     marks = list(_OPTION.finditer(text))
     options: dict[str, str] = {}
-    for mark, following in zip(marks, [*marks[1:], None], strict=True):
+    for mark, following in zip_longest(marks, marks[1:]):
         if mark[1].upper() == chr(ord("A") + len(options)):
             options[mark[1].upper()] = text[mark.end() : following.start() if following else len(text)].strip(" \n,;")
     return options if len(options) > 1 else {}
@@ -206,6 +231,10 @@ def _terms(text: str) -> Counter[str]:
 
 def _plain(word: str) -> str:
     return re.sub(r"(?<=\d),(?=\d{3}(?:\D|$))", "", word) if word[0].isdigit() else word
+
+
+def _number(term: str) -> bool:
+    return any(map(str.isdigit, term))
 
 
 def _overlap(terms: Iterable[str], asked: Counter[str], weight: Callable[[str], float]) -> float:

@@ -7,6 +7,7 @@ Needs no help from the model. Knows places only (chunk, document, characters), n
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -27,8 +28,13 @@ whole."""
 _CANDIDATES = 3
 """Old lines a new line is compared with, those that share most rare words: comparing all would be quadratic in the
 memory."""
+_ALL = 6
+"""With at most this many old lines left each is compared."""
+_SURE = 0.9
+"""From this ratio on no other old line is looked at."""
 _RARE = 12
 """Words of a line that are looked up for candidates."""
+_WORD = re.compile(r"\w+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,14 +131,15 @@ class _Edits:
 
     def line(self, text: str, here: Source) -> Line:
         best, found = SIMILAR, None
+        matcher = SequenceMatcher(None, "", text, autojunk=False)
         for i in self._candidates(text):
-            matcher = SequenceMatcher(None, self._gone[i].text, text, autojunk=False)
-            if (
-                matcher.real_quick_ratio() >= best
-                and matcher.quick_ratio() >= best
-                and (ratio := matcher.ratio()) >= best
-            ):
-                best, found = ratio, i if found is None or ratio > best else found
+            matcher.set_seq1(self._gone[i].text)
+            if matcher.real_quick_ratio() < best or matcher.quick_ratio() < best or (ratio := matcher.ratio()) < best:
+                continue
+            if found is None or ratio > best:
+                best, found = ratio, i
+            if best >= _SURE:
+                break
         if found is None:
             return Line(text, here)
         self._free.discard(found)
@@ -143,14 +150,16 @@ class _Edits:
         words = [word for word in sorted(_words(text)) if word in self._having]
         rare = nsmallest(_RARE, words, key=lambda word: len(self._having[word]))
         shared = Counter(i for word in rare for i in self._having[word] if i in self._free)
+        if len(self._free) <= _ALL:  # few enough to compare all, also those that share letters but no whole word
+            return sorted(self._free, key=lambda i: (-shared[i], i))
         return [i for i, _ in sorted(shared.items(), key=lambda item: (-item[1], item[0]))[:_CANDIDATES]]
 
 
 def _words(text: str) -> set[str]:
     """Words and, for scripts without spaces, pairs of characters."""
-    words = text.casefold().split()
+    words = _WORD.findall(text.casefold())
     return {
-        part for word in words for part in ({word} if word.isascii() else {word[i : i + 2] for i in range(len(word))})
+        part for word in words for part in ([word] if word.isascii() else (word[i : i + 2] for i in range(len(word))))
     }
 
 

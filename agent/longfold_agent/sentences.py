@@ -76,6 +76,8 @@ def _abbreviated(text: str, stop: re.Match[str]) -> bool:
         return False
     before = text[max(0, stop.start() - 8) : stop.start()]
     word = before.split()[-1].lstrip("(\"'[").lower() if before and not before[-1].isspace() else ""
+    if "." in word and text[stop.end() + 1 : stop.end() + 2].islower():
+        return True  # "9.30 p.m. that day"
     return word in _SHORT or (len(word) == 1 and word.isalpha() and word != "i")
 
 

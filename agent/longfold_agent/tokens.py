@@ -13,18 +13,20 @@ import unicodedata
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import tiktoken
 from tokenizers import Tokenizer
 
+from longfold_agent.byte_level import KNOWN_PATTERNS, Differs, composes, pattern, ranks_of
 from longfold_agent.errors import TokenizerError
 
-GPT2_PATTERN = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
-"""What `tokenizers` splits by in a ByteLevel pre-tokenizer with `use_regex`."""
 BLANK_RUN = 40_000
 """White space beyond this many characters in a row is encoded in pieces of this size: the pattern engines recurse on it and would run
 out of stack near a million. Such a run may count a few tokens more than in the model's own tokenizer."""
+NEAR = 2048
+"""How far back from a cut a place is looked for where a text may be encoded in two parts."""
+STOPS = frozenset(" \n\r\t.,;:!?)\u3001\u3002\uff01\uff0c\uff1a\uff1b\uff1f")
 _SURROGATES = re.compile("[\ud800-\udfff]")
 _PROBES = (
     "The quick brown fox doesn't jump; it's 3,141.59 km away!\n\n\tNEXT: don't, WE'LL, I'd've\r\n  indented   text  \n \n",
@@ -37,6 +39,18 @@ _PROBES = (
     "0 12 345 6789 01234567890 1a2b 3.14e-10 \t\t x\ty \r\r\n\n\r   \v\f a  b   c",
 )
 """Texts that every rebuilt encoding must split as the file's own tokenizer does: contractions, digits, scripts, marks, blanks, signs."""
+
+
+class Measured(Protocol):
+    """An encoded text."""
+
+    def reach(self, budget: int) -> int:
+        """Number of characters that the first `budget` tokens cover whole; by themselves they may take a token or two more or fewer."""
+        ...
+
+    def count(self, end: int) -> int:
+        """Number of tokens of the text's first `end` characters by themselves."""
+        ...
 
 
 class LoadedTokens(ABC):
@@ -53,11 +67,12 @@ class LoadedTokens(ABC):
         """Token ids of `text` as ordinary text, without any template tokens."""
 
     @abstractmethod
-    def reach(self, text: str, budget: int) -> int:
-        """Number of characters that the first `budget` tokens of `text` cover whole.
+    def measure(self, text: str) -> Measured:
+        """`text` encoded once, to be cut and counted without encoding it again."""
 
-        One encoding, unlike `fit`; counted by itself that prefix may take a token or two more or fewer.
-        """
+    def reach(self, text: str, budget: int) -> int:
+        """`measure(text).reach(budget)`, without encoding much more than that."""
+        return self.measure(text).reach(budget)
 
     def count(self, text: str) -> int:
         """Number of tokens of `text`."""
@@ -77,39 +92,87 @@ class TiktokenTokens(LoadedTokens):
     """A byte-level BPE through tiktoken, with the file's own tokenizer for the texts that tiktoken cannot do."""
 
     def __init__(
-        self, name: str, specials: Sequence[str], encoding: tiktoken.Encoding, composed: bool, spare: HuggingFaceTokens
+        self, encoding: tiktoken.Encoding, lengths: Mapping[int, int], splits: bool, composed: bool, spare: HuggingFaceTokens
     ) -> None:
-        super().__init__(name, specials)
+        super().__init__(spare.name, spare.specials)
         self._encoding = encoding
+        self.lengths = lengths
+        """Token id -> its bytes."""
+        self.splits = splits
+        """Whether text splits as `KNOWN_PATTERNS` says."""
         self._composed = composed
         self._spare = spare
 
     def encode(self, text: str) -> list[int]:
-        text = _SURROGATES.sub("\ufffd", text) if not text.isascii() else text
-        if self._composed and not unicodedata.is_normalized("NFC", text):
-            text = unicodedata.normalize("NFC", text)
+        text = _clean(text)
+        return self._encode(text if self._is_composed(text) else unicodedata.normalize("NFC", text))
+
+    def decode_bytes(self, ids: Sequence[int]) -> bytes:
+        """The UTF-8 bytes of tokens; they may begin or end inside a character."""
+        return self._encoding.decode_bytes(ids)
+
+    def measure(self, text: str) -> Measured:
+        text = _clean(text)
+        if not self._is_composed(text):
+            return self._spare.measure(text)
+        return _Encoded(text, self._encode(text), self)
+
+    def reach(self, text: str, budget: int) -> int:
+        size = 8 * budget + 64  # more characters than `budget` tokens of most texts, so that a long text is not encoded whole
+        while (found := self.measure(text[:size]).reach(budget)) >= size and size < len(text):
+            size *= 4
+        return found
+
+    def _is_composed(self, text: str) -> bool:
+        return not self._composed or unicodedata.is_normalized("NFC", text)
+
+    def _encode(self, text: str) -> list[int]:
         try:
-            if len(text) <= BLANK_RUN:
-                return self._encoding.encode_ordinary(text)
-            return [token for piece in _bounded(text) for token in self._encoding.encode_ordinary(piece)]
+            ids: list[int] = []
+            for piece in _bounded(text):
+                more = self._encoding.encode_ordinary(piece)
+                ids = [*ids, *more] if ids else more
+            return ids
         except BaseException as error:
             if type(error).__name__ != "PanicException":  # how a failure inside the extension arrives; not an Exception
                 raise
             return self._spare.encode(text)
 
-    def reach(self, text: str, budget: int) -> int:
-        text = _SURROGATES.sub("\ufffd", text) if not text.isascii() else text
-        if self._composed and not unicodedata.is_normalized("NFC", text):
-            return self._spare.reach(text, budget)
-        size = 8 * budget + 64  # more characters than `budget` tokens of most texts, so that a long text is not encoded whole
-        while True:
-            head = text[:size]
-            ids = self.encode(head)
-            if len(ids) > budget:
-                return len(self._encoding.decode_bytes(ids[:budget]).decode("utf-8", "ignore"))
-            if len(head) == len(text):
-                return len(text)
-            size *= 4
+
+class _Encoded:
+    """A text with its byte-level tokens: each is a stretch of the text's UTF-8 bytes, so a prefix's tokens are found by length."""
+
+    def __init__(self, text: str, ids: list[int], tokens: TiktokenTokens) -> None:
+        self._text = text
+        self._ids = ids
+        self._tokens = tokens
+        self._known = len(ids), len(text.encode())
+        """A number of tokens and the bytes they cover."""
+
+    def reach(self, budget: int) -> int:
+        if budget >= len(self._ids):
+            return len(self._text)
+        content = self._tokens.decode_bytes(self._ids[: max(0, budget)])
+        self._known = max(0, budget), len(content)
+        return len(content) if self._text.isascii() else len(content.decode("utf-8", "ignore"))
+
+    def count(self, end: int) -> int:
+        if self._tokens.splits:
+            for at in range(end, max(0, end - NEAR), -1):
+                if self._text[at : at + 1] in STOPS and self._text[at - 1].isalpha():
+                    before = self._tokens_before(at)
+                    if before is not None:
+                        return before + self._tokens.count(self._text[at:end])
+        return self._tokens.count(self._text[:end])
+
+    def _tokens_before(self, at: int) -> int | None:
+        """How many tokens cover the first `at` characters exactly; walks back from what is known."""
+        size = at if self._text.isascii() else len(self._text[:at].encode())
+        count, covered = self._known
+        while covered > size:
+            count -= 1
+            covered -= self._tokens.lengths[self._ids[count]]
+        return count if covered == size else None
 
 
 class HuggingFaceTokens(LoadedTokens):
@@ -120,24 +183,35 @@ class HuggingFaceTokens(LoadedTokens):
         self._tokenizer = tokenizer
 
     def encode(self, text: str) -> list[int]:
-        text = _SURROGATES.sub("\ufffd", text)
-        return [token for piece in _bounded(text) for token in self._ids(piece)]
+        return [token for piece in _bounded(_clean(text)) for token in self._ids(piece)]
 
-    def reach(self, text: str, budget: int) -> int:
-        text = _SURROGATES.sub("\ufffd", text)
-        passed, left = 0, budget
+    def measure(self, text: str) -> Measured:
+        text = _clean(text)
+        starts: list[int] = []
+        passed = 0
         for piece in _bounded(text):
-            encoding = self._tokenizer.encode(piece, add_special_tokens=False)
-            offsets: list[tuple[int, int]] = encoding.offsets
-            if len(offsets) > left:
-                # The next token's start may lie before the last one's end where both are bytes of one character.
-                return passed + min(offsets[left][0], max((end for _, end in offsets[:left]), default=0))
-            passed, left = passed + len(piece), left - len(offsets)
-        return passed
+            starts += (passed + start for start, _ in self._tokenizer.encode(piece, add_special_tokens=False).offsets)
+            passed += len(piece)
+        return _Offsets(text, starts, self)
 
     def _ids(self, piece: str) -> list[int]:
         ids: list[int] = self._tokenizer.encode(piece, add_special_tokens=False).ids
         return ids
+
+
+class _Offsets:
+    """A text with the place where each of its tokens starts."""
+
+    def __init__(self, text: str, starts: list[int], tokens: LoadedTokens) -> None:
+        self._text = text
+        self._starts = starts
+        self._tokens = tokens
+
+    def reach(self, budget: int) -> int:
+        return self._starts[max(0, budget)] if budget < len(self._starts) else len(self._text)
+
+    def count(self, end: int) -> int:
+        return self._tokens.count(self._text[:end])
 
 
 def load_tokens(path: str | Path) -> LoadedTokens:
@@ -164,22 +238,12 @@ def load_tokens(path: str | Path) -> LoadedTokens:
     specials = [token["content"] for token in added if _is_control(token)]
     spare = HuggingFaceTokens(name, specials, tokenizer)
     try:
-        encoding, composed = _rebuild(spec)
-    except _Differs:
+        fast = _rebuild(spec, spare)
+    except Differs:
         return spare
-    fast = TiktokenTokens(name, specials, encoding, composed, spare)
     if kept or any(fast.encode(probe) != spare.encode(probe) for probe in (*_PROBES, *specials)):
         return spare
     return fast
-
-
-class _Differs(Exception):
-    """The file is not a byte-level BPE that tiktoken would encode alike."""
-
-
-def _require(condition: object, why: str) -> None:
-    if not condition:
-        raise _Differs(why)
 
 
 def _is_control(token: Mapping[str, Any]) -> bool:
@@ -203,107 +267,23 @@ def _bounded(text: str) -> Iterator[str]:
     yield text[start:]
 
 
-def _rebuild(spec: Mapping[str, Any]) -> tuple[tiktoken.Encoding, bool]:
-    """The file as a tiktoken encoding, and whether text is composed (NFC) first. Raises `_Differs` with the first difference."""
+def _clean(text: str) -> str:
+    return text if text.isascii() else _SURROGATES.sub("\ufffd", text)
+
+
+def _rebuild(spec: Mapping[str, Any], spare: HuggingFaceTokens) -> TiktokenTokens:
+    """The file through tiktoken. Raises `Differs` with the first reason against it."""
     model = spec["model"]
-    _require(model.get("type") == "BPE", "not BPE")
+    if model.get("type") != "BPE":
+        raise Differs("not BPE")
     for field in ("byte_fallback", "dropout", "continuing_subword_prefix", "end_of_word_suffix"):
-        _require(not model.get(field), field)
-    encoding = tiktoken.Encoding(
-        "tokenizer.json", pat_str=_pattern(spec.get("pre_tokenizer")), mergeable_ranks=_ranks(model), special_tokens={}
-    )
+        if model.get(field):
+            raise Differs(field)
+    expression, ranks = pattern(spec.get("pre_tokenizer")), ranks_of(model)
+    encoding = tiktoken.Encoding("tokenizer.json", pat_str=expression, mergeable_ranks=ranks, special_tokens={})
     # A pattern that leaves characters out would lose them here, while `tokenizers` keeps them as pieces of their own.
-    every = "".join(map(chr, range(0xD800))) + "".join(map(chr, range(0xE000, 0x20000)))
-    _require(encoding.decode(encoding.encode_ordinary(every)) == every, "the pattern leaves characters out")
-    return encoding, _composes(spec.get("normalizer"))
-
-
-def _composes(normalizer: Mapping[str, Any] | None) -> bool:
-    parts = [] if normalizer is None else normalizer.get("normalizers", [normalizer])
-    _require(all(part.get("type") == "NFC" for part in parts), "a normaliser other than NFC")
-    return bool(parts)
-
-
-def _pattern(pre_tokenizer: Mapping[str, Any] | None) -> str:
-    _require(pre_tokenizer, "no pre-tokenizer")
-    assert pre_tokenizer is not None
-    parts: list[Mapping[str, Any]] = list(pre_tokenizer.get("pretokenizers", [pre_tokenizer]))
-    _require(parts and parts[-1].get("type") == "ByteLevel", "not byte-level")
-    byte_level = parts.pop()
-    _require(not byte_level.get("add_prefix_space", True), "adds a space")
-    if byte_level.get("use_regex", True):
-        _require(not parts, "two patterns")
-        return GPT2_PATTERN
-    _require(len(parts) == 1 and parts[0].get("type") == "Split", "not one split")
-    split = parts[0]
-    isolated = split.get("behavior") == "Isolated"
-    inverted = split.get("behavior") == "Removed" and split.get("invert")
-    _require((isolated and not split.get("invert")) or inverted, "a split that is not isolated")
-    _require("Regex" in split["pattern"], "a split by a fixed string")
-    return str(split["pattern"]["Regex"])
-
-
-def _ranks(model: Mapping[str, Any]) -> dict[bytes, int]:
-    """Token bytes -> id, with the proof that merging by lowest id, as tiktoken does, follows the file's merge list.
-
-    tiktoken merges every neighbouring pair whose bytes are a token, the file only the pairs it lists. Both agree if, for each token,
-    its bytes alone lead to exactly one listed pair before the last merge: in any text, the bytes of a token that forms have not merged
-    across their ends before, so they have gone through the same states as alone.
-    """
-    vocab: Mapping[str, int] = model["vocab"]
-    byte_of = _byte_alphabet()
-    _require(all(char in vocab for char in byte_of), "not all 256 bytes")
-    ranks = {bytes([byte]): vocab[char] for char, byte in byte_of.items()}
-    last = -1
-    halves: dict[bytes, list[tuple[bytes, bytes]]] = {}
-    for merge in model["merges"]:
-        left, right = merge.split(" ", 1) if isinstance(merge, str) else merge
-        product = vocab.get(left + right, -1)
-        _require(product >= last, "ids do not follow the merges")
-        last = product
-        try:
-            pair = bytes(map(byte_of.__getitem__, left)), bytes(map(byte_of.__getitem__, right))
-        except KeyError:
-            raise _Differs("a merge outside the byte alphabet") from None
-        _require(pair[0] in ranks and pair[1] in ranks, "a merge of unknown tokens")
-        ranks[pair[0] + pair[1]] = product
-        halves.setdefault(pair[0] + pair[1], []).append(pair)
-    _require(len(set(ranks.values())) == len(ranks), "one id for two tokens")
-    if model.get("ignore_merges"):
-        unmerged = (token for token in vocab if all(char in byte_of for char in token))
-        _require(all(bytes(map(byte_of.__getitem__, token)) in ranks for token in unmerged), "tokens without merges")
-    split: dict[bytes, tuple[bytes, bytes]] = {}
-    for token, pairs in halves.items():
-        reached = [pair for pair in pairs if _stays_apart(*pair, ranks, split)]
-        _require(len(reached) == 1, "a token that its own bytes do not lead to")
-        split[token] = reached[0]
-    return ranks
-
-
-def _stays_apart(
-    left: bytes, right: bytes, ranks: Mapping[bytes, int], split: Mapping[bytes, tuple[bytes, bytes]]
-) -> bool:
-    """Whether `left + right`, merged by lowest id and leftmost first, passes through the state (left, right).
-
-    Undoes the merges next to the border, latest first, and looks for one across the border that would have come before.
-    """
-    limit = ranks[left + right]
-    while True:
-        across = ranks.get(left + right)
-        if across is not None and across < limit:
-            return False
-        left_rank = ranks[left] if left in split else -1
-        right_rank = ranks[right] if right in split else -1
-        if left_rank < 0 and right_rank < 0:
-            return True
-        if left_rank > right_rank:
-            limit, left = left_rank, split[left][1]
-        else:  # of two merges with one id the leftmost comes first, and the one across the border lies left of `right`'s
-            limit, right = right_rank + 1, split[right][0]
-
-
-def _byte_alphabet() -> dict[str, int]:
-    """The characters that byte-level vocabularies write bytes with: printable Latin-1 as itself, the rest from U+0100 on."""
-    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-    others = [byte for byte in range(256) if byte not in printable]
-    return {chr(byte): byte for byte in printable} | {chr(0x100 + index): byte for index, byte in enumerate(others)}
+    every = "".join(map(chr, (*range(0xD800), *range(0xE000, 0x20000))))
+    if encoding.decode(encoding.encode_ordinary(every)) != every:
+        raise Differs("the pattern leaves characters out")
+    lengths = {token: len(content) for content, token in ranks.items()}
+    return TiktokenTokens(encoding, lengths, expression in KNOWN_PATTERNS, composes(spec.get("normalizer")), spare)

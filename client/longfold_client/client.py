@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from contextlib import aclosing, closing
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from .errors import InvalidArgument, LongfoldError
@@ -187,11 +188,12 @@ class Client(_Base):
         from .drive import Drive
 
         drive = Drive(self._http, plan)
-        for item in drive:
-            for returned in watch.calls(item) if watch is not None else ():
-                if inspect.iscoroutine(returned):
-                    returned.close()
-                    raise InvalidArgument("Client takes plain callbacks; coroutine functions need AsyncClient.")
+        with closing(iter(drive)) as items:
+            for item in items:
+                for returned in watch.calls(item) if watch is not None else ():
+                    if inspect.iscoroutine(returned):
+                        returned.close()
+                        raise InvalidArgument("Client takes plain callbacks; coroutine functions need AsyncClient.")
         return drive.value
 
     def _abandon(self, asking: Asking, watch: Watch) -> str:
@@ -299,10 +301,11 @@ class AsyncClient(_Base):
         from .drive import AsyncDrive
 
         drive = AsyncDrive(self._http, plan)
-        async for item in drive:
-            for returned in watch.calls(item) if watch is not None else ():
-                if inspect.isawaitable(returned):
-                    await returned
+        async with aclosing(aiter(drive)) as items:
+            async for item in items:
+                for returned in watch.calls(item) if watch is not None else ():
+                    if inspect.isawaitable(returned):
+                        await returned
         return drive.value
 
     async def _abandon(self, asking: Asking, watch: Watch) -> str:

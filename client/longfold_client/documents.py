@@ -89,7 +89,11 @@ def _reference(text: str) -> DocumentRef:
 
 
 def _name(document: DocumentRef | Upload) -> str:
-    return document.title or (document.url if isinstance(document, DocumentRef) else None) or "untitled"
+    if document.title:
+        return document.title
+    if isinstance(document, Upload):
+        return "the upload"
+    return document.url or (f"{document.document_id[:12]}…" if document.document_id else "the given text")
 
 
 def _short(text: str) -> str:

@@ -18,6 +18,7 @@ LongfoldError
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -34,10 +35,18 @@ HINTS = {
     "document_blocked": "The server reads public addresses only, unless its operator allows more; upload the file.",
     "document_timeout": "Try again, or download the file and upload it.",
     "document_unknown_id": "Upload the document again; uploads are kept for a limited time.",
+    "document_undecodable": "Save it as UTF-8.",
+    "request_too_large": "Upload the texts as documents, or name them by URL.",
+    "direct_too_large": "Ask with mode auto or fold.",
+    "window_too_small": "The operator must serve the model with a larger window, or set smaller chunks.",
+    "deadline_exceeded": "Give more seconds.",
+    "answer_unusable": "Ask again, or in other words.",
     "engine_unavailable": "The model did not answer for long; try again later.",
     "engine_rejected": "The model refused the request; the server's log says more.",
     "store_unavailable": "The server cannot reach its store; try again later.",
     "idempotency_mismatch": "This Idempotency-Key was used for another request; make a new key.",
+    "resume_refused": "Ask again; the service was configured anew meanwhile.",
+    "job_poisoned": "Ask again; if it fails again, the server's log says why.",
     "job_not_found": "Check the id; finished jobs are kept for a limited time.",
 }
 """What to do, by the stable `Problem.code`."""
@@ -47,6 +56,10 @@ STATUS_HINTS = {
     403: "This API key may not do that.",
     429: "Slow down or ask for a higher limit.",
 }
+
+
+DOCUMENT_PREFIX = re.compile(r"^documents\[\d+\](?: \(\S*\))?: ")
+"""How the server's own sentences begin that are about a document; ours name it in the user's words."""
 
 
 class LongfoldError(Exception):
@@ -169,7 +182,7 @@ def explain(problem: Problem, documents: Sequence[str] = ()) -> str:
     if problem.document is not None:
         index = problem.document
         name = f" ({documents[index]})" if 0 <= index < len(documents) else ""
-        sentence = f"document {index + 1}{name}: {sentence}"
+        sentence = f"document {index + 1}{name}: {DOCUMENT_PREFIX.sub('', sentence)}"
     fields = [_field(error) for error in problem.errors[:5]]
     if fields:
         more = len(problem.errors) - len(fields)

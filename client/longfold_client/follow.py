@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import quote
 
 from pydantic import ValidationError
@@ -21,6 +21,8 @@ from .types import FINAL_EVENTS, Event, EventType, Job
 KNOWN = frozenset(kind.value for kind in EventType)
 GAPS = 3
 """Connections in a row that may skip the same event before the stream counts as damaged for good."""
+SILENT = 2
+"""Streams in a row that opened and never said a word: something on the way holds them back."""
 
 
 class StreamUnusable(LongfoldError):
@@ -73,6 +75,22 @@ class Tail:
         return event
 
 
+@dataclass
+class Connection:
+    """How one connection to the events went."""
+
+    reason: str = "the stream ended early"
+    asked: float | None = None
+    """Retry-After of a refusal, seconds."""
+    opened: bool = False
+    heard: bool = False
+    """At least one byte came, heartbeats included."""
+    ended: bool = False
+    """The server closed the stream in good order."""
+    damaged: bool = False
+    parser: EventParser = field(default_factory=EventParser)
+
+
 @dataclass(frozen=True)
 class Follow:
     """How to follow: the job, the retry policy and how long silence may last."""
@@ -82,9 +100,7 @@ class Follow:
     silence: float
     """Seconds without a byte (heartbeats included) before a connection counts as lost."""
     strict: bool
-    """True: the caller wants every event, so wait on and raise. False: raise StreamUnusable early, the caller polls
-    instead.
-    """
+    """True: the caller wants every event, so wait on and raise. False: raise StreamUnusable early, the caller polls."""
 
     def run(self, tail: Tail) -> Plan[None]:
         """Emits every event after `tail.last`; ends with the final one, or with the stream of a job whose final event
@@ -97,56 +113,63 @@ class Follow:
         finished = False
         while True:
             before = tail.last
-            tail.draining = damaged = heard = ended = False
-            asked: float | None = None
-            parser = EventParser()
-            reason = "the stream ended early"
-            try:
-                reply = yield from open_stream(self._request(tail.last))
-                if reply.status in RETRYABLE:
-                    asked, reason = retry_after(reply), f"the server answered {reply.status}"
-                    if self.retry.pause(tries + 1, asked, self.retry.reconnects) is None:
-                        raise api_error(reply)
-                elif not is_event_stream(reply):
-                    if self.strict and reply.status != 200:
-                        raise api_error(reply)
-                    raise self._unusable("the address of the event stream answers with something else")
-                else:
-                    while piece := (yield from read()):
-                        heard = True
-                        for event in self._events(parser, tail, piece):
-                            yield Emit(event)
-                        if tail.final is not None:
-                            return
-                        if tail.draining:
-                            break
-                    ended = not tail.draining
-                    silent = 0 if heard else silent + 1
-            except Lost as lost:
-                reason = str(lost)
-                silent = 0 if heard else silent + 1
-            except (Damaged, BadStream) as error:
-                reason, damaged = str(error), True
+            done = yield from self._listen(tail, tries)
+            if tail.final is not None:
+                return
             moved = tail.last > before
-            if ended and not moved:
+            if done.ended and not moved:
                 if finished:
                     return
                 finished = yield from self._job_finished()
             tries = 0 if moved else tries + 1
-            gaps = gaps + 1 if damaged and not moved else int(damaged)
+            gaps = gaps + 1 if done.damaged and not moved else int(done.damaged)
+            silent = silent + 1 if done.opened and not done.heard else 0
             if gaps >= GAPS:
-                raise self._unusable(f"the event stream of job {self.job_id} is damaged: {reason}")
-            if not self.strict and silent >= GAPS:
-                raise self._unusable(reason)
-            if tail.draining and tries <= 1:
-                yield Pause(self.retry.first * self.retry.random())
-                continue
-            pause = self.retry.pause(max(1, tries), asked, self.retry.reconnects)
-            if pause is None:
-                raise ConnectionFailed(
-                    f"lost job {self.job_id}: {reason}; the job goes on, follow it again by its id.", self.job_id
-                )
-            yield Pause(max(pause, min(parser.retry or 0.0, self.retry.longest)))
+                raise self._unusable(f"the event stream of job {self.job_id} is damaged: {done.reason}")
+            if silent >= SILENT and not self.strict:
+                raise self._unusable(done.reason)
+            yield Pause(self._pause(done, tail.draining, tries))
+
+    def _listen(self, tail: Tail, tries: int) -> Plan[Connection]:
+        """One connection, to its end, the final event or the replica's wish to be left."""
+        done = Connection()
+        tail.draining = False
+        try:
+            reply = yield from open_stream(self._request(tail.last))
+            if reply.status in RETRYABLE:
+                done.asked, done.reason = retry_after(reply), f"the server answered {reply.status}"
+                if self.retry.pause(tries + 1, done.asked, self.retry.reconnects) is None:
+                    raise api_error(reply)
+                return done
+            if not is_event_stream(reply):
+                if self.strict and reply.status != 200:
+                    raise api_error(reply)
+                raise self._unusable("the address of the event stream answers with something else")
+            done.opened = True
+            while piece := (yield from read()):
+                done.heard = True
+                for event in self._events(done.parser, tail, piece):
+                    yield Emit(event)
+                if tail.final is not None or tail.draining:
+                    return done
+            done.ended = True
+        except Lost as lost:
+            done.reason = str(lost)
+        except (Damaged, BadStream) as error:
+            done.reason, done.damaged = str(error), True
+        return done
+
+    def _pause(self, done: Connection, draining: bool, tries: int) -> float:
+        """Seconds before the next connection. Raises ConnectionFailed when there were enough."""
+        asked = min(done.parser.retry or 0.0, self.retry.longest)
+        if draining and tries <= 1:
+            return asked + self.retry.first * self.retry.random()
+        pause = self.retry.pause(max(1, tries), done.asked, self.retry.reconnects)
+        if pause is None:
+            raise ConnectionFailed(
+                f"lost job {self.job_id}: {done.reason}; the job goes on, follow it again by its id.", self.job_id
+            )
+        return max(pause, asked)
 
     def _request(self, last: int) -> Request:
         headers = {"accept": "text/event-stream", "accept-encoding": "identity", "cache-control": "no-store"}

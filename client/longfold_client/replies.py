@@ -20,7 +20,7 @@ M = TypeVar("M", bound=BaseModel)
 
 
 def parse(reply: Reply, model: type[M], documents: Sequence[str] = ()) -> M:
-    """The reply's body as `model`. Raises APIError for a refusal, ProtocolError for anything else that is not `model`."""
+    """The reply's body as `model`. Raises APIError for a refusal, ProtocolError for anything else."""
     if not 200 <= reply.status < 300:
         raise api_error(reply, documents)
     try:

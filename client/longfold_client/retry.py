@@ -36,7 +36,8 @@ class Retry:
     def pause(self, tries: int, asked: float | None = None, limit: int | None = None) -> float | None:
         """Seconds to wait after `tries` failed tries, or None to give up.
 
-        `asked` is the server's Retry-After; jitter only ever adds to it, so that a crowd that was told the same second does not return together.
+        `asked` is the server's Retry-After; jitter only ever adds to it, so that a crowd that was told the same second
+        does not return together.
         """
         if tries >= (self.attempts if limit is None else limit):
             return None

@@ -1,11 +1,12 @@
-"""One job's engine calls: waits for an engine that is away, counts usage and time. Is itself an `Engine`. Knows no prompts and no store."""
+"""One job's engine calls: waits for an engine that is away, counts usage and time. Is itself an `Engine`. Knows no
+prompts and no store."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from typing import TypeVar
@@ -29,8 +30,8 @@ log = logging.getLogger(__name__)
 class EngineCalls:
     """An `Engine` over another, for one job.
 
-    A retryable error is waited out for up to `patience_seconds` per call, then raised as `JobFailure` engine_unavailable; one that
-    retrying cannot help passes, since the caller may know what to do.
+    A retryable error is waited out for up to `patience_seconds` per call, then raised as `JobFailure`
+    engine_unavailable; one that retrying cannot help passes, since the caller may know what to do.
     """
 
     def __init__(self, engine: Engine, metrics: Metrics, *, patience_seconds: float, job: str = "") -> None:
@@ -52,7 +53,8 @@ class EngineCalls:
         return await self._patiently(attempt)
 
     async def write(self, request: Request, on_text: Callable[[str], Awaitable[None]]) -> Completion:
-        """A streamed completion; `on_text` gets the whole text so far, and begins anew when the engine had to be asked again."""
+        """A streamed completion; `on_text` gets the whole text so far, and begins anew when the engine had to be asked
+        again."""
 
         async def attempt() -> Completion:
             began = asyncio.get_running_loop().time()
@@ -103,10 +105,14 @@ class EngineCalls:
             if not error.retryable:
                 raise error
             asked = error.retry_after if isinstance(error, EngineOverloaded) else None
-            wait = max(asked or 0.0, pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, not a secret
+            wait = max(asked or 0.0, pause * random.uniform(0.5, 1.0))
             if loop.time() + wait > given_up:
-                raise JobFailure(Code.ENGINE_UNAVAILABLE, f"the engine stayed away for {self._patience:.0f} s: {error}") from error
-            log.warning("engine_away", extra={"job": self._job, "error": type(error).__name__, "wait_seconds": round(wait, 2)})
+                raise JobFailure(
+                    Code.ENGINE_UNAVAILABLE, f"the engine stayed away for {self._patience:.0f} s: {error}"
+                ) from error
+            log.warning(
+                "engine_away", extra={"job": self._job, "error": type(error).__name__, "wait_seconds": round(wait, 2)}
+            )
             await asyncio.sleep(wait)
             pause = min(LONGEST_PAUSE, pause * 2)
 
@@ -124,7 +130,7 @@ def _first(group: BaseExceptionGroup[EngineError]) -> EngineError:
     return min(leaves, key=lambda error: error.retryable)
 
 
-async def _closable(deltas: AsyncIterator[Delta]) -> AsyncIterator[Delta]:
+async def _closable(deltas: AsyncIterator[Delta]) -> AsyncGenerator[Delta, None]:
     try:
         async for delta in deltas:
             yield delta

@@ -1,4 +1,5 @@
-"""The stable machine-readable codes of every problem the service reports, with their HTTP status and title. Knows no exception."""
+"""The stable machine-readable codes of every problem the service reports, with their HTTP status and title. Knows no
+exception."""
 
 from __future__ import annotations
 
@@ -22,7 +23,6 @@ class Code(StrEnum):
     # the service
     INTERNAL_ERROR = "internal_error"
     STORE_UNAVAILABLE = "store_unavailable"
-    DRAINING = "draining"
     # the documents
     DOCUMENT_UNREACHABLE = "document_unreachable"
     DOCUMENT_HTTP_ERROR = "document_http_error"
@@ -59,7 +59,6 @@ STATUS: dict[Code, int] = {
     Code.IDEMPOTENCY_MISMATCH: 422,
     Code.INTERNAL_ERROR: 500,
     Code.STORE_UNAVAILABLE: 503,
-    Code.DRAINING: 503,
     Code.DOCUMENT_TOO_LARGE: 413,
     Code.DOCUMENT_UNSUPPORTED: 415,
     Code.ENGINE_UNAVAILABLE: 503,
@@ -70,7 +69,8 @@ STATUS: dict[Code, int] = {
     Code.JOB_POISONED: 500,
     Code.DEADLINE_EXCEEDED: 504,
 }
-"""HTTP status per code; 422 where none is named. A failed job's `error.status` is the status its request would have had."""
+"""HTTP status per code; 422 where none is named. A failed job's `error.status` is the status its request would have
+had."""
 
 TITLE: dict[Code, str] = {
     Code.INVALID_REQUEST: "The request is not valid",
@@ -85,7 +85,6 @@ TITLE: dict[Code, str] = {
     Code.IDEMPOTENCY_MISMATCH: "The idempotency key was used for another request",
     Code.INTERNAL_ERROR: "Internal error",
     Code.STORE_UNAVAILABLE: "The job store is away",
-    Code.DRAINING: "This replica is stopping",
     Code.ENGINE_UNAVAILABLE: "The engine is away",
     Code.ENGINE_REJECTED: "The engine refused the request",
     Code.WINDOW_TOO_SMALL: "The model's window is too small",

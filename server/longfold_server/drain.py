@@ -1,4 +1,5 @@
-"""The wish to stop, heard by everything that waits: streams say goodbye, workers give their jobs back. Knows no signal and no server."""
+"""The wish to stop, heard by everything that waits: streams say goodbye, workers give their jobs back. Knows no signal
+and no server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Structured logs: one JSON object a line on stderr. Ids, sizes, timings and counts only; never questions, texts, keys or query strings."""
+"""Structured logs: one JSON object a line on stderr. Ids, sizes, timings and counts only; never questions, texts, keys
+or query strings."""
 
 from __future__ import annotations
 
@@ -13,8 +14,8 @@ _PLAIN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "ta
 
 
 class JSONFormatter(logging.Formatter):
-    """`time`, `level`, `logger`, `event`, then what was given as `extra`. Of an exception only types and places, never its text:
-    a message may quote what a user sent."""
+    """`time`, `level`, `logger`, `event`, then what was given as `extra`. Of an exception only types and places, never
+    its text: a message may quote what a user sent."""
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, object] = {
@@ -27,12 +28,16 @@ class JSONFormatter(logging.Formatter):
         if record.exc_info and record.exc_info[0] is not None:
             line["error"] = record.exc_info[0].__name__
             frames = traceback.extract_tb(record.exc_info[2])
-            line["trace"] = [f"{frame.filename.rpartition('site-packages/')[2]}:{frame.lineno} {frame.name}" for frame in frames[-12:]]
+            line["trace"] = [
+                f"{frame.filename.rpartition('site-packages/')[2]}:{frame.lineno} {frame.name}"
+                for frame in frames[-12:]
+            ]
         return json.dumps(line, default=str)
 
 
 def configure(level: str, stream: TextIO | None = None) -> None:
-    """Sends every logger of this process to `stream` (stderr) as JSON lines. For a program's start, never for a library's import."""
+    """Sends every logger of this process to `stream` (stderr) as JSON lines. For a program's start, never for a
+    library's import."""
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(JSONFormatter())
     root = logging.getLogger()

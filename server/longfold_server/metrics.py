@@ -13,14 +13,26 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self.jobs = Gauge("longfold_jobs", "Jobs in the store that have not ended.", ["status"], registry=self.registry)
-        self.queue_age = Gauge("longfold_queue_oldest_seconds", "Age of the job that waits longest.", registry=self.registry)
+        self.queue_age = Gauge(
+            "longfold_queue_oldest_seconds", "Age of the job that waits longest.", registry=self.registry
+        )
         self.running = Gauge("longfold_worker_jobs", "Jobs that this process is working on.", registry=self.registry)
         self.created = Counter("longfold_jobs_created_total", "Jobs created by this process.", registry=self.registry)
-        self.finished = Counter("longfold_jobs_finished_total", "Jobs ended by this process.", ["status"], registry=self.registry)
-        self.failures = Counter("longfold_job_failures_total", "Ends of jobs as failed, by code.", ["code"], registry=self.registry)
-        self.takeovers = Counter("longfold_job_takeovers_total", "Jobs taken over from a lost worker.", registry=self.registry)
+        self.finished = Counter(
+            "longfold_jobs_finished_total", "Jobs ended by this process.", ["status"], registry=self.registry
+        )
+        self.failures = Counter(
+            "longfold_job_failures_total", "Ends of jobs as failed, by code.", ["code"], registry=self.registry
+        )
+        self.takeovers = Counter(
+            "longfold_job_takeovers_total", "Jobs taken over from a lost worker.", registry=self.registry
+        )
         self.releases = Counter("longfold_job_releases_total", "Jobs given back.", ["reason"], registry=self.registry)
-        self.fenced = Counter("longfold_commits_fenced_total", "Commits refused because another worker owns the job.", registry=self.registry)
+        self.fenced = Counter(
+            "longfold_commits_fenced_total",
+            "Commits refused because another worker owns the job.",
+            registry=self.registry,
+        )
         self.steps = Counter("longfold_steps_total", "Committed reading steps.", ["update"], registry=self.registry)
         self.step_seconds = Histogram(
             "longfold_step_seconds",
@@ -29,10 +41,18 @@ class Metrics:
             buckets=SECONDS,
             registry=self.registry,
         )
-        self.tokens = Counter("longfold_tokens_total", "Tokens as the engine reports them.", ["kind"], registry=self.registry)
-        self.engine_calls = Counter("longfold_engine_calls_total", "Finished engine calls.", ["kind"], registry=self.registry)
-        self.engine_errors = Counter("longfold_engine_errors_total", "Engine errors by class.", ["error"], registry=self.registry)
-        self.requests = Counter("longfold_http_requests_total", "HTTP requests.", ["method", "route", "status"], registry=self.registry)
+        self.tokens = Counter(
+            "longfold_tokens_total", "Tokens as the engine reports them.", ["kind"], registry=self.registry
+        )
+        self.engine_calls = Counter(
+            "longfold_engine_calls_total", "Finished engine calls.", ["kind"], registry=self.registry
+        )
+        self.engine_errors = Counter(
+            "longfold_engine_errors_total", "Engine errors by class.", ["error"], registry=self.registry
+        )
+        self.requests = Counter(
+            "longfold_http_requests_total", "HTTP requests.", ["method", "route", "status"], registry=self.registry
+        )
         self.streams = Gauge("longfold_event_streams", "Open event streams.", registry=self.registry)
         self.documents = Counter("longfold_documents_total", "Documents ingested.", ["source"], registry=self.registry)
 

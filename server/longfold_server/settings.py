@@ -1,4 +1,5 @@
-"""Every setting of the service, read from `LONGFOLD_*` variables. Plain values; knows no resource that is made from them."""
+"""Every setting of the service, read from `LONGFOLD_*` variables. Plain values; knows no resource that is made from
+them."""
 
 from __future__ import annotations
 
@@ -124,7 +125,8 @@ class Settings(BaseSettings):
     def _closed_by_default(self) -> Self:
         if "api" in self.roles and not self.api_keys and not is_loopback(self.host):
             raise ValueError(
-                f"without API keys the service only listens on loopback: set LONGFOLD_API_KEYS or host 127.0.0.1 instead of {self.host}"
+                "without API keys the service only listens on loopback: "
+                f"set LONGFOLD_API_KEYS, or host 127.0.0.1 instead of {self.host}"
             )
         return self
 

@@ -6,7 +6,7 @@ Knows the store and the bell; knows no route.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import suppress
 
 from longfold_client.types import FINAL_EVENTS, TERMINAL, Event, EventType, Job
@@ -33,8 +33,11 @@ def encode(event: Event) -> bytes:
     return f"id: {event.seq}\nevent: {event.type.value}\ndata: {event.model_dump_json()}\n\n".encode()
 
 
-async def stream(store: JobStore, bell: Bell, drain: Drain, job: str, after: int, *, heartbeat: float = HEARTBEAT_SECONDS) -> AsyncIterator[bytes]:
-    """Events behind number `after`, until a final one. Ends with `reconnect` when the replica drains or the store goes away."""
+async def stream(
+    store: JobStore, bell: Bell, drain: Drain, job: str, after: int, *, heartbeat: float = HEARTBEAT_SECONDS
+) -> AsyncGenerator[bytes, None]:
+    """Events behind number `after`, until a final one. Ends with `reconnect` when the replica drains or the store goes
+    away."""
     unfolding = Unfolding(store, job)
     loop = asyncio.get_running_loop()
     async with bell.watch(store.keys.events(job)) as changed:
@@ -68,7 +71,8 @@ async def stream(store: JobStore, bell: Bell, drain: Drain, job: str, after: int
 
 
 async def wait_for_end(store: JobStore, bell: Bell, drain: Drain, job: str, seconds: float) -> Job:
-    """The job when it has ended, or after `seconds`, or when the replica drains. Raises `JobNotFound`, `StoreUnavailable`."""
+    """The job when it has ended, or after `seconds`, or when the replica drains. Raises `JobNotFound`,
+    `StoreUnavailable`."""
     deadline = asyncio.get_running_loop().time() + seconds
     look = FIRST_LOOK_SECONDS
     async with bell.watch(store.keys.events(job)) as changed:

@@ -12,6 +12,7 @@ import inspect
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
+from longfold_agent.engines.gather import gather
 from longfold_agent.protocols import Delta, Request
 from longfold_agent.types import Completion, Prompt, Usage
 
@@ -69,9 +70,7 @@ class ScriptedEngine:
         return len(self.requests)
 
     async def complete(self, requests: Sequence[Request]) -> list[Completion]:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(self._one(request)) for request in requests]
-        return [task.result() for task in tasks]
+        return await gather([self._one(request) for request in requests])
 
     async def stream(self, request: Request) -> AsyncIterator[Delta]:
         finished = False

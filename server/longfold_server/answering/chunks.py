@@ -1,4 +1,5 @@
-"""A job's documents as a stream of chunks, cut in a thread, one ahead of the reader: the engine never waits for the tokenizer."""
+"""A job's documents as a stream of chunks, cut in a thread, one ahead of the reader: the engine never waits for the
+tokenizer."""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from longfold_agent.protocols import Engine, Profile, Tokens
+from longfold_client.types import TokenUsage
 from longfold_server.answering.state import Setup
 from longfold_server.calls import EngineCalls
 from longfold_server.errors import Interrupted, StoreUnavailable
@@ -41,7 +42,7 @@ class Parts:
 
 
 class Run:
-    """One worker's work on one job: its lease, its clock, its engine calls, and commits that outlast a Redis restart."""
+    """One worker's work on one job: its lease, its clock, its engine calls, and commits that outlast a lost Redis."""
 
     def __init__(self, parts: Parts, claim: Claim, lease: Lease, stopping: Callable[[], bool]) -> None:
         self.parts = parts
@@ -50,8 +51,28 @@ class Run:
         self.lease = lease
         self._stopping = stopping
         self.setup = Setup.from_json(claim.setup)
-        self.calls = EngineCalls(parts.engine, parts.metrics, patience_seconds=parts.engine_patience_seconds, job=claim.job)
+        self.calls = EngineCalls(
+            parts.engine, parts.metrics, patience_seconds=parts.engine_patience_seconds, job=claim.job
+        )
+        self.usage_before = self.setup.usage
+        self.engine_seconds_before = self.setup.engine_seconds
         self._began = asyncio.get_running_loop().time()
+
+    @property
+    def usage(self) -> TokenUsage:
+        """Of all calls whose result was committed, and of this worker's calls."""
+        before, now = self.usage_before, self.calls.usage
+        return TokenUsage(
+            prompt_tokens=before.prompt_tokens + now.prompt_tokens,
+            completion_tokens=before.completion_tokens + now.completion_tokens,
+            cached_tokens=before.cached_tokens + now.cached_tokens,
+            calls=before.calls + now.calls,
+        )
+
+    @property
+    def engine_seconds(self) -> float:
+        """Like `usage`, in seconds."""
+        return self.engine_seconds_before + self.calls.seconds
 
     @property
     def elapsed(self) -> float:
@@ -63,6 +84,11 @@ class Run:
         """When `limits.seconds` is over, in the event loop's time."""
         limit = self.request.limits.seconds
         return None if limit is None else self._began - self.claim.age_seconds + limit
+
+    @property
+    def late(self) -> bool:
+        """Whether the deadline has passed."""
+        return self.deadline is not None and asyncio.get_running_loop().time() >= self.deadline
 
     def check_stopping(self) -> None:
         """Raises `Interrupted` between two steps of a worker that stops."""

@@ -1,4 +1,5 @@
-"""What a second worker needs to continue a job: the setup, fixed before reading, and the state, written with every step.
+"""What a second worker needs to continue a job: the setup, fixed before reading, and the state, written with every
+step.
 
 Holds no document text. JSON only.
 """
@@ -28,6 +29,8 @@ class Setup:
     query: Query | None = None
     route: Route | None = None
     ingest_seconds: float = 0.0
+    usage: TokenUsage = field(default_factory=TokenUsage)
+    engine_seconds: float = 0.0
 
     @property
     def characters(self) -> int:
@@ -43,10 +46,13 @@ class Setup:
         return compact(
             {
                 "format": FORMAT,
-                "documents": None if self.documents is None else [document.model_dump(mode="json") for document in self.documents],
+                "documents": None
+                if self.documents is None
+                else [document.model_dump(mode="json") for document in self.documents],
                 "query": None if self.query is None else asdict(self.query),
                 "route": None if self.route is None else self.route.model_dump(mode="json"),
-                "ingest_seconds": self.ingest_seconds,
+                "seconds": [self.ingest_seconds, self.engine_seconds],
+                "usage": self.usage.model_dump(),
             }
         )
 
@@ -61,7 +67,9 @@ class Setup:
             documents=None if documents is None else [DocumentInfo.model_validate(document) for document in documents],
             query=None if query is None else Query(**query),
             route=None if route is None else Route.model_validate(route),
-            ingest_seconds=float(values["ingest_seconds"]),
+            ingest_seconds=values["seconds"][0],
+            engine_seconds=values["seconds"][1],
+            usage=TokenUsage.model_validate(values["usage"]),
         )
 
 

@@ -1,7 +1,7 @@
 """Which network addresses a document may be fetched from. Knows no name resolution and no connections.
 
-Sources: the IANA special-purpose address registries (RFC 6890 and its updates); RFC 6052, 3056 and 4380 for IPv6 addresses
-that carry an IPv4 address inside.
+Sources: the IANA special-purpose address registries (RFC 6890 and its updates); RFC 6052, 3056 and 4380 for IPv6
+addresses that carry an IPv4 address inside.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ def is_public(address: Address) -> bool:
 class AddressPolicy:
     """Public addresses plus the networks an operator allows.
 
-    `allow_networks` are CIDR texts. Allowing IPv4 loopback allows `::1` too: it is the same machine, and `localhost` often
-    names both.
+    `allow_networks` are CIDR texts. Allowing IPv4 loopback allows `::1` too: it is the same machine, and `localhost`
+    often names both.
     """
 
     def __init__(self, allow_networks: Iterable[str] = ()) -> None:
@@ -66,7 +66,8 @@ class AddressPolicy:
     def permit(self, text: str) -> str | None:
         """The address to dial for a resolved `text`, or None where it must not be dialled.
 
-        An IPv4 address written as IPv6 (::ffff:a.b.c.d) is judged and dialled as IPv4. Scoped addresses (fe80::1%eth0) never pass.
+        An IPv4 address written as IPv6 (::ffff:a.b.c.d) is judged and dialled as IPv4. Scoped addresses (fe80::1%eth0)
+        never pass.
         """
         try:
             address: Address = ipaddress.ip_address(text)

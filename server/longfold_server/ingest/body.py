@@ -25,7 +25,8 @@ class BodyDecoder:
         self._encoding = encoding.strip().lower()
         if self._encoding not in ("", "identity", "gzip", "x-gzip", "deflate"):
             raise DocumentError(
-                Code.DOCUMENT_UNSUPPORTED, "the server answered in a content encoding that was not asked for; only gzip and deflate are read"
+                Code.DOCUMENT_UNSUPPORTED,
+                "the server answered in a content encoding that was not asked for; only gzip and deflate are read",
             )
         self._max_bytes = max_bytes
         self._inflater: zlib._Decompress | None = None
@@ -56,7 +57,9 @@ class BodyDecoder:
             try:
                 piece = self._inflater.decompress(data, PIECE)
             except zlib.error:
-                raise DocumentError(Code.DOCUMENT_UNDECODABLE, "its compressed body is damaged; try again or upload the file") from None
+                raise DocumentError(
+                    Code.DOCUMENT_UNDECODABLE, "its compressed body is damaged; try again or upload the file"
+                ) from None
             self.decoded += len(piece)
             if self.decoded > self._max_bytes:
                 raise too_large(self._max_bytes)
@@ -89,5 +92,6 @@ class BodyDecoder:
 
 def too_large(max_bytes: int) -> DocumentError:
     return DocumentError(
-        Code.DOCUMENT_TOO_LARGE, f"it is larger than {max_bytes:,} bytes, the limit of this server; split it or ask the operator to raise the limit"
+        Code.DOCUMENT_TOO_LARGE,
+        f"it is larger than {max_bytes:,} bytes, this server's limit; split it or ask the operator to raise the limit",
     )

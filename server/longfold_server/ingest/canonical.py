@@ -1,8 +1,10 @@
-"""Canonical text: one form for every text, so that equal texts have equal ids and offsets. Knows no files and no encodings.
+"""Canonical text: one form for every text, so that equal texts have equal ids and offsets. Knows no files and no
+encodings.
 
-\\r\\n and \\r become \\n; NULs, other C0 controls except \\t \\n \\f and lone surrogates become U+FFFD; the rest is Unicode NFC. Runs of
-more than 30 characters that compose or reorder with their predecessors get a U+034F COMBINING GRAPHEME JOINER after every 30th, as
-the Stream-Safe Text Process of UAX #15 does; no written language has such runs, and without the bound normalisation is quadratic.
+\\r\\n and \\r become \\n; NULs, other C0 controls except \\t \\n \\f and lone surrogates become U+FFFD; the rest is
+Unicode NFC. Runs of more than 30 characters that compose or reorder with their predecessors get a U+034F COMBINING
+GRAPHEME JOINER after every 30th, as the Stream-Safe Text Process of UAX #15 does; no written language has such runs,
+and without the bound normalisation is quadratic.
 
 `Canonical` works in bounded memory: whatever the pieces, the result equals `canonical` of the whole text.
 """
@@ -20,7 +22,8 @@ _JOINER = "\u034f"
 _CONTROL = re.compile("[\x00-\x08\x0b\x0e-\x1f\ud800-\udfff]")
 _NEWLINE = re.compile("\r\n?")
 
-# Ranges that hold every character with a combining class or a canonical decomposition (checked by a test over all of Unicode).
+# Ranges that hold every character with a combining class or a canonical decomposition (checked by a test over all of
+# Unicode).
 _SCANNED = (
     (0x00C0, 0x3400),
     (0xA600, 0xAC00),
@@ -36,7 +39,8 @@ _JAMO_VOWELS_AND_TAILS = range(0x1160, 0x1200)  # compose algorithmically, witho
 
 @cache
 def joining_characters() -> frozenset[str]:
-    """Characters that may reorder or compose with what stands before them; text may be cut for NFC before any other one."""
+    """Characters that may reorder or compose with what stands before them; text may be cut for NFC before any other
+    one."""
     joining = {chr(code) for code in _JAMO_VOWELS_AND_TAILS}
     decomposed = []
     for first, end in _SCANNED:
@@ -57,7 +61,27 @@ def _runs() -> re.Pattern[str]:
     return re.compile(f"[{''.join(sorted(joining_characters()))}]{{{LONGEST_RUN + 1},}}")
 
 
-def _limit(match: re.Match[str]) -> str:
+def _has_long_run(text: str) -> bool:
+    """Whether the pattern of `_runs` occurs. Any run covers a multiple of its shortest length."""
+    joining = joining_characters()
+    for place in range(0, len(text), LONGEST_RUN + 1):
+        if text[place] not in joining:
+            continue
+        first = last = place
+        while first > 0 and text[first - 1] in joining:
+            first -= 1
+        while last - first < LONGEST_RUN and last + 1 < len(text) and text[last + 1] in joining:
+            last += 1
+        if last - first >= LONGEST_RUN:
+            return True
+    return False
+
+
+def _limit_runs(text: str) -> str:
+    return _runs().sub(_joined, text) if _has_long_run(text) else text
+
+
+def _joined(match: re.Match[str]) -> str:
     run = match.group()
     return _JOINER.join(run[start : start + LONGEST_RUN] for start in range(0, len(run), LONGEST_RUN))
 
@@ -83,7 +107,7 @@ class Canonical:
             # The last character may still get an accent from the next piece.
             self._tail = text[-1]
             return text[:-1]
-        text = _runs().sub(_limit, text)
+        text = _limit_runs(text)
         joining = joining_characters()
         cut = len(text) - 1
         while cut > 0 and text[cut] in joining:
@@ -95,7 +119,7 @@ class Canonical:
         """The rest."""
         text = self._tail + ("\n" if self._carriage_return else "")
         self._tail, self._carriage_return = "", False
-        return unicodedata.normalize("NFC", _runs().sub(_limit, text))
+        return unicodedata.normalize("NFC", _limit_runs(text))
 
 
 def _clean(text: str) -> str:
@@ -106,4 +130,4 @@ def _clean(text: str) -> str:
 
 def canonical(text: str) -> str:
     """The canonical form of a whole text."""
-    return unicodedata.normalize("NFC", _runs().sub(_limit, _clean(text)))
+    return unicodedata.normalize("NFC", _limit_runs(_clean(text)))

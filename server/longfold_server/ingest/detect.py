@@ -1,6 +1,7 @@
-"""Tells what a file is from its content. A Content-Type or name only chooses between kinds of text; binary data is never text.
+"""Tells what a file is by its content; its Content-Type or name only chooses between kinds of text. Knows no parser.
 
-A new format is added here by its mark (move it from `_UNSUPPORTED` to a kind of its own) and to `parse.PARSERS` by its parser.
+A new format is added here by its mark (move it from `_UNSUPPORTED` to a kind of its own) and by its parser to
+`parser_process.PARSERS`.
 """
 
 from __future__ import annotations
@@ -61,16 +62,22 @@ _ZIP_MEMBERS = (
 )
 
 _CONTROLS = bytes(value for value in range(0x20) if value not in b"\t\n\r\f\b\x1b")  # \b and ESC occur in terminal logs
-_STRONG_HTML = re.compile(r"\A(?:\s++|<!--(?>.*?-->)|<\?xml(?>.*?\?>))*+<(?:!doctype\s+html|html|head|body)[\s>]", re.IGNORECASE | re.DOTALL)
+_STRONG_HTML = re.compile(
+    r"\A(?:\s++|<!--(?>.*?-->)|<\?xml(?>.*?\?>))*+<(?:!doctype\s+html|html|head|body)[\s>]", re.IGNORECASE | re.DOTALL
+)
 # The WHATWG MIME Sniffing patterns for text/html that are no sign of a whole page in Markdown.
 _WEAK_HTML = re.compile(
-    r"\A\s*<(?:!--|(?:script|iframe|h[1-6]|div|font|table|a|style|title|b|br|p|meta|link|main|article|section|ul|ol|dl)[\s/>])", re.IGNORECASE
+    r"\A\s*<(?:!--|(?:script|iframe|h[1-6]|div|font|table|a|style|title|b|br|p|meta|link|main|article|section|ul|ol|dl)"
+    r"[\s/>])",
+    re.IGNORECASE,
 )
 _ANY_MARKUP = re.compile(r"</?[a-zA-Z][^<>]*>|&(?:#\d+|#x[0-9a-fA-F]+|[a-zA-Z]+\d*);")
 _HTML_TYPES = frozenset({HTML, "application/xhtml+xml"})
 _UNTOLD = frozenset({"", "application/octet-stream", "binary/octet-stream", "unknown/unknown", "application/unknown"})
 _MARKDOWN_NAMES = (".md", ".markdown", ".mdown", ".mkd")
-_TEXT_NAMES = (".txt", ".rst", ".py", ".js", ".ts", ".c", ".h", ".java", ".go", ".rs", ".php", ".vue", ".css", ".xml", ".svg")
+_TEXT_NAMES = (
+    *[".txt", ".rst", ".py", ".js", ".ts", ".c", ".h", ".java", ".go", ".rs", ".php", ".vue", ".css", ".xml", ".svg"],
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +104,10 @@ def detect(path: Path, content_type: str = "", name: str = "") -> Kind:
     if wide is None or wide.name == "utf-8":
         found = _binary(head, samples)
         if found:
-            raise DocumentError(Code.DOCUMENT_UNSUPPORTED, f"it is {found} (not supported yet); convert it to text or HTML and upload that")
+            raise DocumentError(
+                Code.DOCUMENT_UNSUPPORTED,
+                f"it is {found} (not supported yet); convert it to text or HTML and upload that",
+            )
     shown = head[wide.skip :].decode(wide.name, "replace") if wide else head.decode("latin-1")
     return Kind(_text_type(shown, content_type.partition(";")[0].strip().lower(), name.lower()))
 
@@ -111,7 +121,9 @@ def _binary(head: bytes, samples: list[bytes]) -> str | None:
         return next((label for mark, label in _ZIP_MEMBERS if mark in head), "a ZIP archive")
     for mark, label in _UNSUPPORTED:
         # A text may begin with the letters "ID3" or "GIF89a"; a file of that kind holds zero bytes too.
-        if head.startswith(mark) and (zeros or mark in _TEXTUAL or not (mark.isascii() and mark.decode().isprintable())):
+        if head.startswith(mark) and (
+            zeros or mark in _TEXTUAL or not (mark.isascii() and mark.decode().isprintable())
+        ):
             return label
     if zeros and head[4:8] == b"ftyp":
         return "an MP4 or HEIF file"
@@ -119,7 +131,8 @@ def _binary(head: bytes, samples: list[bytes]) -> str | None:
         return "a WebP image" if head[8:12] == b"WEBP" else "WAV or AVI media"
     if zeros and head[257:262] == b"ustar":
         return "a tar archive"
-    # Random bytes are 10 % such controls, text has none to speak of; two are forgiven so that short texts may hold a stray NUL.
+    # Random bytes are 10 % such controls, text has none to speak of; two are forgiven so that short texts may hold a
+    # stray NUL.
     if any(len(sample) - len(sample.translate(None, _CONTROLS)) > 2 + len(sample) // 50 for sample in samples):
         return "binary data"
     return None

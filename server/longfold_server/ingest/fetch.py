@@ -1,6 +1,8 @@
-"""Fetches a URL into a file under limits: addresses, ports, redirects, sizes, times. Knows no formats; trusts nothing a server says.
+"""Fetches a URL into a file under limits: addresses, ports, redirects, sizes, times. Knows no formats; trusts nothing a
+server says.
 
-The transport is called without an httpx client: no cookies, no environment, no automatic redirects, no log lines with URLs.
+The transport is called without an httpx client: no cookies, no environment, no automatic redirects, no log lines with
+URLs.
 """
 
 from __future__ import annotations
@@ -25,8 +27,6 @@ from longfold_server.ingest.guard import Blocked, Guard, GuardedTransport, Resol
 from longfold_server.ingest.location import Location, locate
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
-BACKOFF = (0.2, 0.8)
-"""Seconds before the second and third try: long enough for a restarting server, short beside the time limit."""
 LONGEST_RETRY_AFTER = 10.0
 """Seconds of `Retry-After` that are waited for; a longer wish ends the fetch."""
 WRITE_BYTES = 1 << 20
@@ -51,7 +51,12 @@ class FetchLimits:
     """From when on a body must arrive at `slow_bytes_per_second` on average; frees a worker from a dripping server."""
     slow_bytes_per_second: int = 1024
     redirects: int = 5
+    backoff_seconds: tuple[float, ...] = (0.2, 0.8)
+    """Before the second and third try: long enough for a restarting server, short beside the time limit."""
     user_agent: str = "longfold-server (document fetcher)"
+
+
+DEFAULT_LIMITS = FetchLimits()
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +84,13 @@ class _TryAgain(Exception):
 class Fetcher:
     """Fetches documents; one per process, closed with `aclose`. `resolver` replaces the system's name look-up."""
 
-    def __init__(self, limits: FetchLimits = FetchLimits(), *, resolver: Resolve = resolve, transport: httpx.AsyncBaseTransport | None = None) -> None:
+    def __init__(
+        self,
+        limits: FetchLimits = DEFAULT_LIMITS,
+        *,
+        resolver: Resolve = resolve,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
         self._limits = limits
         guard = Guard(AddressPolicy(limits.allow_networks), limits.ports, resolver)
         self._transport = transport or GuardedTransport(guard)
@@ -90,7 +101,8 @@ class Fetcher:
     async def fetch(self, url: str, target: Path, authorization: str | None = None) -> Fetched:
         """Write the document at `url` into the file `target`.
 
-        `authorization` is sent to the URL's own origin only. Raises `DocumentError`; `target` is then left to the caller.
+        `authorization` is sent to the URL's own origin only. Raises `DocumentError`; `target` is then left to the
+        caller.
         """
         location = locate(url)
         try:
@@ -100,7 +112,7 @@ class Fetcher:
             raise _timeout(f"it was not complete after {self._limits.total_seconds:g} s") from None
 
     async def _with_retries(self, location: Location, target: Path, authorization: str | None) -> Fetched:
-        for pause in (*BACKOFF, None):
+        for pause in (*self._limits.backoff_seconds, None):
             try:
                 return await self._follow(location, target, authorization)
             except _TryAgain as failure:
@@ -122,12 +134,19 @@ class Fetcher:
             if not next_url:
                 raise DocumentError(Code.DOCUMENT_HTTP_ERROR, "the server redirects without saying where to")
             location = locate(next_url.decode("utf-8", "replace"), base=location)
-        raise DocumentError(Code.DOCUMENT_HTTP_ERROR, f"it redirects more than {self._limits.redirects} times; give the final URL")
+        raise DocumentError(
+            Code.DOCUMENT_HTTP_ERROR, f"it redirects more than {self._limits.redirects} times; give the final URL"
+        )
 
     @asynccontextmanager
     async def _response(self, location: Location, headers: dict[str, str]) -> AsyncIterator[httpx.Response]:
         limits = self._limits
-        timeout = {"connect": limits.connect_seconds, "read": limits.read_seconds, "write": limits.read_seconds, "pool": None}
+        timeout = {
+            "connect": limits.connect_seconds,
+            "read": limits.read_seconds,
+            "write": limits.read_seconds,
+            "pool": None,
+        }
         request = httpx.Request(
             "GET",
             location.url,
@@ -150,16 +169,22 @@ class Fetcher:
             raise _timeout("the server did not answer in time") from None
         except Blocked as error:
             raise DocumentError(
-                Code.DOCUMENT_BLOCKED, f"{error}, so it is not fetched; upload it, or ask the operator to allow that network or port"
+                Code.DOCUMENT_BLOCKED,
+                f"{error}, so it is not fetched; upload it, or ask the operator to allow that network or port",
             ) from None
         except UnknownHost as error:
             raise DocumentError(Code.DOCUMENT_UNREACHABLE, f"{error}; check the URL") from None
         except httpcore.TimeoutException:
             raise _timeout("the server did not answer in time") from None
         except httpcore.ConnectError as error:
-            tls = isinstance(error.__cause__ or error.__context__, OSError) and "SSL" in type(error.__cause__ or error.__context__).__name__
+            tls = (
+                isinstance(error.__cause__ or error.__context__, OSError)
+                and "SSL" in type(error.__cause__ or error.__context__).__name__
+            )
             if tls or "certificate" in str(error).lower() or "SSL" in str(error):
-                raise DocumentError(Code.DOCUMENT_UNREACHABLE, "its server has no valid TLS certificate for this name; check the URL") from None
+                raise DocumentError(
+                    Code.DOCUMENT_UNREACHABLE, "its server has no valid TLS certificate for this name; check the URL"
+                ) from None
             raise _TryAgain(_unreachable("its server does not accept connections")) from None
         except (httpcore.NetworkError, httpcore.RemoteProtocolError):
             raise _TryAgain(_unreachable("its server ended the connection without a valid HTTP answer")) from None
@@ -233,7 +258,9 @@ def _check_status(response: httpx.Response) -> None:
     if status == 200:
         return
     if status in (404, 410):
-        raise DocumentError(Code.DOCUMENT_NOT_FOUND, f"the server says there is no such page (HTTP {status}); check the URL")
+        raise DocumentError(
+            Code.DOCUMENT_NOT_FOUND, f"the server says there is no such page (HTTP {status}); check the URL"
+        )
     if status in (204, 205):
         raise DocumentError(Code.DOCUMENT_EMPTY, f"the server answered without content (HTTP {status})")
     if status in (401, 403, 407):

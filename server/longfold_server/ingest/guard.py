@@ -1,7 +1,8 @@
-"""Connections that only reach permitted addresses: the name is resolved once, every address is checked, the checked one is dialled.
+"""Connections that only reach permitted addresses: the name is resolved once, every address is checked, the checked one
+is dialled.
 
-SNI, certificate and Host header stay the URL's name, because only the network backend below httpcore's public connection pool is
-replaced. Knows no redirects, limits or documents.
+SNI, certificate and Host header stay the URL's name, because only the network backend below httpcore's public
+connection pool is replaced. Knows no redirects, limits or documents.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ class Guard(httpcore.AsyncNetworkBackend):
         self,
         host: str,
         port: int,
-        timeout: float | None = None,  # noqa: ASYNC109 (the signature is httpcore's)
+        timeout: float | None = None,
         local_address: str | None = None,
         socket_options: Iterable[SocketOption] | None = None,
     ) -> httpcore.AsyncNetworkStream:
@@ -89,7 +90,7 @@ class Guard(httpcore.AsyncNetworkBackend):
     async def connect_unix_socket(
         self,
         path: str,
-        timeout: float | None = None,  # noqa: ASYNC109 (the signature is httpcore's)
+        timeout: float | None = None,
         socket_options: Iterable[SocketOption] | None = None,
     ) -> httpcore.AsyncNetworkStream:
         raise Blocked("unix sockets are not fetched from")
@@ -99,7 +100,8 @@ class Guard(httpcore.AsyncNetworkBackend):
 
 
 class GuardedTransport(httpx.AsyncBaseTransport):
-    """httpx transport over a guarded pool. HTTP/1.1, no proxies, no environment, every request on a freshly checked connection.
+    """httpx transport over a guarded pool. HTTP/1.1, no proxies, no environment, every request on a freshly checked
+    connection.
 
     Raises httpcore's exceptions as they are.
     """
@@ -127,7 +129,9 @@ class GuardedTransport(httpx.AsyncBaseTransport):
                 extensions=request.extensions,
             )
         )
-        return httpx.Response(response.status, headers=response.headers, stream=_Body(response), extensions=response.extensions)
+        return httpx.Response(
+            response.status, headers=response.headers, stream=_Body(response), extensions=response.extensions
+        )
 
     async def aclose(self) -> None:
         await self._pool.aclose()

@@ -1,7 +1,9 @@
-"""Reads an HTML page as plain text: lexbor for usual pages, libxml2's streaming parser for large or absurdly nested ones.
+"""Reads an HTML page as plain text: lexbor for usual pages, libxml2's streaming parser for large or absurdly nested
+ones.
 
-Measured on tag-dense HTML: lexbor is three times as fast and repairs broken pages as browsers do, but holds the whole tree (12 times the
-file) and is quadratic in nesting depth; libxml2 without a tree is linear in both. Neither loads anything: no entities, no network.
+Measured on tag-dense HTML: lexbor is three times as fast and repairs broken pages as browsers do, but holds the whole
+tree (12 times the file) and is quadratic in nesting depth; libxml2 without a tree is linear in both. Neither loads
+anything: no entities, no network.
 """
 
 from __future__ import annotations
@@ -19,11 +21,38 @@ from longfold_server.ingest.text import Encoding, pieces
 
 TREE_BYTES = 10_000_000
 """Largest page that is parsed into a tree, about 120 MB."""
+TREE_TAGS = 1_000_000
+"""Most tags for it: a node takes up to 200 bytes."""
 TREE_DEPTH = 1_000
 """Deepest nesting for it; browsers stop at 512. At 1,000 lexbor's quadratic part is not yet noticeable."""
 
 _TAG = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9]*)")
-_VOID = frozenset("area base br col embed hr img input link meta param source track wbr p li td tr th option dt dd".split())
+_VOID = frozenset(
+    [
+        "area",
+        "base",
+        "br",
+        "col",
+        "embed",
+        "hr",
+        "img",
+        "input",
+        "link",
+        "meta",
+        "param",
+        "source",
+        "track",
+        "wbr",
+        "p",
+        "li",
+        "td",
+        "tr",
+        "th",
+        "option",
+        "dt",
+        "dd",
+    ]
+)
 """Elements that never nest, or that close themselves when their like begins."""
 
 
@@ -35,12 +64,12 @@ class Page:
     heading: str
 
 
-def read_html(source: Path, encoding: Encoding, write: Callable[[str], None]) -> Page:
+def read_html(source: Path, encoding: Encoding, write: Callable[[str], object], tree_bytes: int = TREE_BYTES) -> Page:
     """Write the readable text of a page; return its title and first heading."""
     readable = Readable(write)
-    if source.stat().st_size <= TREE_BYTES:
+    if source.stat().st_size <= tree_bytes:
         page = "".join(pieces(source, encoding))
-        if nesting(page) <= TREE_DEPTH:
+        if page.count("<") <= TREE_TAGS and nesting(page) <= TREE_DEPTH:
             from_tree(page, readable)
         else:
             from_stream([page], readable)
@@ -97,19 +126,22 @@ def from_tree(page: str, readable: Readable) -> None:
 
 
 class _Target:
-    """libxml2's callbacks. Comments and processing instructions have none, so they vanish."""
+    """libxml2's callbacks; comments vanish."""
 
     def __init__(self, readable: Readable) -> None:
         self._readable = readable
 
-    def start(self, tag: str, attributes: object) -> None:
-        self._readable.start(tag)
+    def start(self, tag: str | bytes, attributes: object) -> None:
+        self._readable.start(str(tag))
 
-    def end(self, tag: str) -> None:
-        self._readable.end(tag)
+    def end(self, tag: str | bytes) -> None:
+        self._readable.end(str(tag))
 
-    def data(self, data: str) -> None:
-        self._readable.text(data)
+    def data(self, data: str | bytes) -> None:
+        self._readable.text(str(data))
+
+    def comment(self, data: str | bytes) -> None:
+        return None
 
     def close(self) -> None:
         return None

@@ -1,7 +1,7 @@
 """Reads the URL of a document: what may be asked for at all, and how a URL is named to people. Knows no network.
 
-Hosts follow the WHATWG URL standard: IDNA (UTS 46) for names; a host whose last label is a number is an IPv4 address in any of its
-spellings (127.1, 2130706433, 0x7f.1, 0177.0.0.1).
+Hosts follow the WHATWG URL standard: IDNA (UTS 46) for names; a host whose last label is a number is an IPv4 address in
+any of its spellings (127.1, 2130706433, 0x7f.1, 0177.0.0.1).
 """
 
 from __future__ import annotations
@@ -56,7 +56,11 @@ def display(url: str) -> str:
     scheme, separator, rest = bare.partition("//")
     authority, slash, path = rest.partition("/")
     authority = authority.rpartition("@")[2]
-    text = re.sub(r"[^\x20-\x7e\u00a1-\ud7ff\uf900-\uffef]", "\N{REPLACEMENT CHARACTER}", scheme + separator + authority + slash + path)
+    text = re.sub(
+        r"[^\x20-\x7e\u00a1-\ud7ff\uf900-\uffef]",
+        "\N{REPLACEMENT CHARACTER}",
+        scheme + separator + authority + slash + path,
+    )
     return text if len(text) <= 200 else text[:199] + "…"
 
 
@@ -76,7 +80,9 @@ def locate(url: str, base: Location | None = None) -> Location:
     except ValueError:
         raise _invalid("its URL cannot be parsed") from None
     if parts.scheme not in DEFAULT_PORTS:
-        raise DocumentError(Code.DOCUMENT_BLOCKED, "only http:// and https:// URLs are fetched; upload the file instead")
+        raise DocumentError(
+            Code.DOCUMENT_BLOCKED, "only http:// and https:// URLs are fetched; upload the file instead"
+        )
     if "@" in parts.netloc:
         raise DocumentError(
             Code.DOCUMENT_BLOCKED, "a URL with a user name or password is not fetched; download the file and upload it"
@@ -105,7 +111,9 @@ def ascii_host(host: str) -> str:
         except ValueError:
             raise _invalid("its URL holds a malformed IPv6 address") from None
         if address.scope_id is not None:
-            raise DocumentError(Code.DOCUMENT_BLOCKED, "an IPv6 address with a zone is only valid on one machine and is not fetched")
+            raise DocumentError(
+                Code.DOCUMENT_BLOCKED, "an IPv6 address with a zone is only valid on one machine and is not fetched"
+            )
         return str(address)
     if "%" in host:
         raise _invalid("its URL has a percent-encoded host; write the name itself")
@@ -123,7 +131,8 @@ def ascii_host(host: str) -> str:
 
 
 def _ipv4(labels: list[str]) -> str:
-    """WHATWG "IPv4 parser": one to four numbers, each decimal, octal (0...) or hexadecimal (0x...); the last one fills the rest."""
+    """WHATWG "IPv4 parser": one to four numbers, each decimal, octal (0...) or hexadecimal (0x...); the last one
+    fills the rest."""
     bad = _invalid("its URL holds a malformed IPv4 address")
     if len(labels) > 4 or not all(_NUMBER.match(label) for label in labels):
         raise bad

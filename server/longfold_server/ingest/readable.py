@@ -1,7 +1,8 @@
 """Turns a stream of HTML events (start, end, text) into readable plain text. Knows no parser.
 
-Blocks become lines, headings get "#" marks, list items "- " or their number, table cells " | " between them; <pre> stays as it is.
-Scripts, styles, templates, drawings and the head are left out; everything else is kept, in document order.
+Blocks become lines, headings get "#" marks, list items "- " or their number, table cells " | " between them; <pre>
+stays as it is. Scripts, styles, templates, drawings and the head are left out; everything else is kept, in document
+order.
 """
 
 from __future__ import annotations
@@ -9,20 +10,99 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-DROPPED = frozenset({"head", "script", "style", "noscript", "template", "svg", "iframe", "noframes", "noembed", "object", "audio", "video", "canvas"})
+DROPPED = frozenset(["head", "script", "style", "noscript", "template", "svg", "iframe", "noframes", "noembed"])
 _PARAGRAPHS = frozenset(
-    "p h1 h2 h3 h4 h5 h6 ul ol dl table blockquote pre listing xmp section article aside main nav header footer figure hr form "
-    "fieldset details".split()
+    [
+        "p",
+        "h1",
+        "h2",
+        "h3",
+        "h4",
+        "h5",
+        "h6",
+        "ul",
+        "ol",
+        "dl",
+        "table",
+        "blockquote",
+        "pre",
+        "listing",
+        "xmp",
+        "section",
+        "article",
+        "aside",
+        "main",
+        "nav",
+        "header",
+        "footer",
+        "figure",
+        "hr",
+        "form",
+        "fieldset",
+        "details",
+    ]
 )
 _LINES = frozenset(
-    "div li dt dd tr caption figcaption summary legend address center option optgroup br body html thead tbody tfoot textarea "
-    "hgroup search menu dir dialog select".split()
+    [
+        "div",
+        "li",
+        "dt",
+        "dd",
+        "tr",
+        "caption",
+        "figcaption",
+        "summary",
+        "legend",
+        "address",
+        "center",
+        "option",
+        "optgroup",
+        "br",
+        "body",
+        "html",
+        "thead",
+        "tbody",
+        "tfoot",
+        "textarea",
+        "hgroup",
+        "search",
+        "menu",
+        "dir",
+        "dialog",
+        "select",
+    ]
 )
 _LISTS = frozenset({"ul", "ol", "menu", "dir"})
 _VERBATIM = frozenset({"pre", "listing", "xmp", "textarea"})
 _HEADINGS = {f"h{level}": "#" * level + " " for level in range(1, 7)}
-# Tags that end foreign content (WHATWG, "parsing in foreign content"): an <svg> nobody closed must not swallow the page.
-_BREAKOUT = _PARAGRAPHS - {"form", "section", "article", "aside", "main", "header", "footer", "figure", "fieldset", "details"} | {"div", "li", "body"}
+# An <svg> that nobody closed must not swallow the page: these end it (WHATWG, "parsing in foreign content").
+_BREAKOUT = frozenset(
+    [
+        "p",
+        "h1",
+        "h2",
+        "h3",
+        "h4",
+        "h5",
+        "h6",
+        "ul",
+        "ol",
+        "dl",
+        "table",
+        "blockquote",
+        "pre",
+        "listing",
+        "nav",
+        "hr",
+        "div",
+        "li",
+        "body",
+        "center",
+        "dd",
+        "dt",
+        "menu",
+    ]
+)
 _DEEPEST_INDENT = 8
 _BLANKS = re.compile(r"[ \t\n\r\f]+")
 _LAYOUT = {0xA0: " ", 0xAD: None, 0x200B: None, 0xFEFF: None}
@@ -30,17 +110,23 @@ _LAYOUT = {0xA0: " ", 0xAD: None, 0x200B: None, 0xFEFF: None}
 
 
 class Readable:
-    """Feed events in document order, then `finish`. `write` gets the text in small pieces; memory is bounded by nesting."""
+    """Feed events in document order, then `finish`. `write` gets the text in small pieces; memory is bounded by
+    nesting."""
 
-    def __init__(self, write: Callable[[str], None]) -> None:
+    def __init__(self, write: Callable[[str], object]) -> None:
         self._write = write
         self._dropped: list[str] = []
         self._verbatim = 0
         self._lists: list[int | None] = []
         """Next number of each open list; None for bullets."""
+        self._items: list[bool] = []
+        """For each open list: whether an item has begun."""
         self._rows: list[bool] = []
         """For each open table row: whether a cell has begun."""
         self._fresh_cell = False
+        """Whether the current cell has no text yet."""
+        self._tall_cell = False
+        """Whether the current cell has several lines."""
         self._separators = 0
         self._breaks = 0
         self._space = False
@@ -66,6 +152,8 @@ class Readable:
         if tag in DROPPED:
             self._dropped.append(tag)
             return
+        if tag in ("li", "tr"):
+            self._mark, self._fresh_cell = "", False
         if tag in ("td", "th"):
             self._cell()
         elif tag in _PARAGRAPHS:
@@ -76,6 +164,7 @@ class Readable:
             if len(self._lists) > 0:
                 self._breaks = min(self._breaks, 1)
             self._lists.append(1 if tag == "ol" else None)
+            self._items.append(False)
         elif tag == "li":
             self._item()
         elif tag == "tr":
@@ -103,6 +192,9 @@ class Readable:
                 self.heading, self._heading = " ".join("".join(self._heading).split()), None
         elif tag in _LISTS and self._lists:
             self._lists.pop()
+            self._items.pop()
+        elif tag in ("td", "th") and not (self._fresh_cell or self._tall_cell):
+            self._breaks = min(self._breaks, 1)
         elif tag == "tr" and self._rows:
             self._rows.pop()
             self._separators, self._fresh_cell = 0, False
@@ -152,14 +244,17 @@ class Readable:
         self._space = False
 
     def _open_line(self) -> None:
-        """Write what stands between the text so far and the next: line breaks, cell separators, the item's or heading's mark."""
+        """Write what stands between the text so far and the next: line breaks, cell separators, the item's or
+        heading's mark."""
+        line_begins = not self._written or self._breaks > 0
         if self._breaks:
             if self._written:
                 self._write("\n" * self._breaks)
+            self._tall_cell = self._tall_cell or not self._fresh_cell
             self._breaks, self._space = 0, False
         if self._separators:
             bars = " |" * self._separators
-            self._write(bars if self._written else bars.lstrip())
+            self._write(bars.lstrip() if line_begins else bars)
             self._separators, self._space = 0, True
         if not self._written:
             self._space = False
@@ -169,23 +264,30 @@ class Readable:
         self._written, self._fresh_cell = True, False
 
     def _break(self, lines: int) -> None:
-        # Blocks at the start of a cell do not tear the row apart; inside a cell they keep their lines.
-        if not self._fresh_cell:
+        # Blocks at the start of a cell or item stay on its line; later ones keep theirs.
+        if not self._fresh_cell and not self._mark:
             self._breaks = max(self._breaks, lines)
 
     def _cell(self) -> None:
-        """Begin a cell: the break its predecessor's blocks asked for becomes a separator."""
+        """Begin a cell: a bar replaces the break its predecessor's blocks asked for, unless those took several lines
+        (layout tables)."""
         if not self._rows:
             self._break(1)
             return
         if self._rows[-1]:
-            self._breaks = 0
-            self._separators += 1
+            if not self._fresh_cell:
+                self._breaks = int(self._tall_cell)
+            if not self._tall_cell:
+                self._separators += 1
         self._rows[-1] = True
-        self._fresh_cell = True
+        self._fresh_cell, self._tall_cell = True, False
 
     def _item(self) -> None:
+        if self._lists and self._items[-1]:
+            self._breaks = min(self._breaks, 1)
         number = self._lists[-1] if self._lists else None
+        if self._lists:
+            self._items[-1] = True
         if number is not None:
             self._lists[-1] = number + 1
         indent = "  " * min(max(len(self._lists) - 1, 0), _DEEPEST_INDENT)

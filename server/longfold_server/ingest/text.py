@@ -1,8 +1,9 @@
-"""Reads a text file of unknown encoding as pieces of `str`. Chooses the encoding; knows no canonical form and no markup.
+"""Reads a text file of unknown encoding as pieces of `str`. Knows no canonical form, no markup.
 
-Order: byte order mark; the declared charset (HTTP, then <meta>); UTF-8 over the whole file; charset-normalizer; Windows-1252 with
-replacement. Two refinements: bytes that are valid UTF-8 with multi-byte characters are never read as a declared single-byte charset
-(servers announce iso-8859-1 for everything), and a file that is UTF-8 but for a few damaged places stays UTF-8 with replacement.
+Order: byte order mark; the declared charset (HTTP, then <meta>); UTF-8 over the whole file; charset-normalizer;
+Windows-1252 with replacement. Two refinements: bytes that are valid UTF-8 with multi-byte characters are never read as
+a declared single-byte charset (servers announce iso-8859-1 for everything), and a file that is UTF-8 but for a few
+damaged places stays UTF-8 with replacement.
 """
 
 from __future__ import annotations
@@ -42,14 +43,70 @@ _SUPERSETS = {
     "utf-16": "utf-16-le",
     "utf-32": "utf-32-le",
 }
-_SINGLE_BYTE = ("cp1250", "cp1251", "cp1252", "cp1253", "cp1254", "cp1255", "cp1256", "cp1257", "cp1258", "cp866", "cp874",
-                "koi8-r", "koi8-u", "iso8859-2", "iso8859-3", "iso8859-4", "iso8859-5", "iso8859-6", "iso8859-7", "iso8859-8",
-                "iso8859-10", "iso8859-13", "iso8859-14", "iso8859-15", "iso8859-16", "mac-roman", "mac-cyrillic")  # fmt: skip
-_MULTI_BYTE = ("utf-8", "utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be", "cp932", "euc_jp", "iso2022_jp", "gb18030", "big5hkscs", "cp949")
-_KNOWN = frozenset(_SINGLE_BYTE + _MULTI_BYTE)
-_GUESSED = ("cp1252", "cp1250", "cp1251", "cp1253", "cp1254", "cp1255", "cp1256", "cp1257", "koi8_r", "cp866", "cp932", "euc_jp",
-            "gb18030", "big5", "cp949")  # fmt: skip
-"""What charset-normalizer may answer: living encodings, no mac_* and no EBCDIC, which it finds in short Western texts."""
+_SINGLE_BYTE = frozenset(
+    [
+        "cp1250",
+        "cp1251",
+        "cp1252",
+        "cp1253",
+        "cp1254",
+        "cp1255",
+        "cp1256",
+        "cp1257",
+        "cp1258",
+        "cp866",
+        "cp874",
+        "koi8-r",
+        "koi8-u",
+        "iso8859-2",
+        "iso8859-3",
+        "iso8859-4",
+        "iso8859-5",
+        "iso8859-6",
+        "iso8859-7",
+        "iso8859-8",
+        "iso8859-10",
+        "iso8859-13",
+        "iso8859-14",
+        "iso8859-15",
+        "iso8859-16",
+        "mac-roman",
+        "mac-cyrillic",
+    ]
+)
+_MULTI_BYTE = frozenset(
+    [
+        "utf-8",
+        "utf-16-le",
+        "utf-16-be",
+        "utf-32-le",
+        "utf-32-be",
+        "cp932",
+        "euc_jp",
+        "iso2022_jp",
+        "gb18030",
+        "big5hkscs",
+        "cp949",
+    ]
+)
+_GUESSED = [
+    "cp1252",
+    "cp1250",
+    "cp1251",
+    "cp1253",
+    "cp1254",
+    "cp1255",
+    "cp1256",
+    "cp1257",
+    "koi8_r",
+    "cp866",
+    "cp932",
+    "euc_jp",
+    "gb18030",
+    "big5",
+    "cp949",
+]
+"""What charset-normalizer may answer: living encodings; no mac_* and no EBCDIC, which it finds in short texts."""
 
 _META = re.compile(rb"""<meta\s[^>]{0,500}?charset\s*=\s*["']?\s*([A-Za-z0-9_.:-]{1,40})""", re.IGNORECASE)
 _XML = re.compile(rb"""\A\s*<\?xml\s[^>]{0,200}?encoding\s*=\s*["']([A-Za-z0-9_.:-]{1,40})["']""")
@@ -70,13 +127,14 @@ class Encoding:
 
 
 def codec(label: str | None) -> str | None:
-    """The codec a charset label stands for; None for an unknown one or one that is not for documents (utf-7, idna, ...)."""
+    """The codec a charset label stands for; None for an unknown one or one that is not for documents (utf-7, idna,
+    ...)."""
     try:
         name = codecs.lookup((label or "").strip()).name
     except (LookupError, ValueError):
         return None
     name = _SUPERSETS.get(name, name)
-    return name if name in _KNOWN else None
+    return name if name in _SINGLE_BYTE | _MULTI_BYTE else None
 
 
 def content_type_charset(content_type: str) -> str | None:
@@ -85,7 +143,8 @@ def content_type_charset(content_type: str) -> str | None:
 
 
 def meta_charset(head: bytes) -> str | None:
-    """Charset from <meta> or an XML declaration within the first bytes; utf-16 there can only mean utf-8 (WHATWG prescan)."""
+    """Charset from <meta> or an XML declaration within the first bytes; utf-16 there can only mean utf-8 (WHATWG
+    prescan)."""
     found = _XML.search(head) or _META.search(head)
     label = found.group(1).decode("ascii") if found else None
     return "utf-8" if (codec(label) or "").startswith(("utf-16", "utf-32")) else label

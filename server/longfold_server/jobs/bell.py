@@ -1,7 +1,7 @@
 """The bell: who waits for a change of a job, or for a signal, is woken by one Redis subscription of the process.
 
-Only a hint: messages can be lost while Redis is away, so every waiter also looks again after `patience` seconds. Many streams share
-one connection, and read their events through the store's small pool.
+Only a hint: messages can be lost while Redis is away, so every waiter also looks again after `patience` seconds. Many
+streams share one connection, and read their events through the store's small pool.
 """
 
 from __future__ import annotations
@@ -31,6 +31,11 @@ class Bell:
         self._idle = idle_channel
         self._pubsub: Any = None
         self._changing = asyncio.Lock()
+
+    @property
+    def heard(self) -> bool:
+        """Whether messages arrive now."""
+        return self._pubsub is not None
 
     @property
     def patience(self) -> float:

@@ -15,7 +15,18 @@ from longfold_server.errors import StoreUnavailable
 
 POOL = 64
 """Connections of one process; a request waits for a free one instead of opening more."""
-AWAY = ("READONLY", "MISCONF", "OOM", "LOADING", "MASTERDOWN", "NOREPLICAS", "CLUSTERDOWN", "BUSY", "TRYAGAIN", "UNBLOCKED")
+AWAY = (
+    "READONLY",
+    "MISCONF",
+    "OOM",
+    "LOADING",
+    "MASTERDOWN",
+    "NOREPLICAS",
+    "CLUSTERDOWN",
+    "BUSY",
+    "TRYAGAIN",
+    "UNBLOCKED",
+)
 """Replies of a Redis that is there but cannot do its work now."""
 
 
@@ -39,7 +50,13 @@ def boundary() -> Iterator[None]:
     """Turns "Redis is away" of every kind into `StoreUnavailable`; other errors are bugs and pass."""
     try:
         yield
-    except (exceptions.ConnectionError, exceptions.TimeoutError, exceptions.ReadOnlyError, exceptions.TryAgainError, OSError) as error:
+    except (
+        exceptions.ConnectionError,
+        exceptions.TimeoutError,
+        exceptions.ReadOnlyError,
+        exceptions.TryAgainError,
+        OSError,
+    ) as error:
         raise StoreUnavailable(f"the job store is away: {type(error).__name__}") from error
     except exceptions.ResponseError as error:
         if any(word in str(error) for word in AWAY):

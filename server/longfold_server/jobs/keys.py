@@ -1,11 +1,12 @@
 """Names of the Redis keys.
 
-A job's keys share one hash slot by their tag: `lf:{job_...}:job` (hash) and `lf:{job_...}:events` (stream; also the name of the
-channel on which its changes are announced). The queue's keys `lf:queue:ready` and `lf:queue:leases` belong to no job.
+A job's keys share one hash slot by their tag: `lf:{job_...}:job` (hash) and `lf:{job_...}:events` (stream; also the
+name of the channel on which its changes are announced). The queue's keys `lf:queue:ready` and `lf:queue:leases` belong
+to no job.
 
-COMMIT and reading touch one slot only. CREATE, CLAIM, BEAT, FINISH, RELEASE and CANCEL change a job and the queue in one script,
-because a job that is in the one and not in the other would be lost; so the store needs one primary (replicas, Sentinel or a managed
-equivalent behind it), not a Redis Cluster, where those keys live in different slots.
+COMMIT and reading touch one slot only. CREATE, CLAIM, BEAT, FINISH, RELEASE and CANCEL change a job and the queue in
+one script, because a job that is in the one and not in the other would be lost; so the store needs one primary
+(replicas, Sentinel or a managed equivalent behind it), not a Redis Cluster, where those keys live in different slots.
 """
 
 from __future__ import annotations

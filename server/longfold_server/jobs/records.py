@@ -1,4 +1,5 @@
-"""What is stored of a job: the request, a worker's claim, raw events; and the wire's Job made from the hash. Knows no Redis commands."""
+"""What is stored of a job: the request, a worker's claim, raw events; and the wire's Job made from the hash. Knows no
+Redis commands."""
 
 from __future__ import annotations
 
@@ -60,7 +61,9 @@ class StoredRequest:
     limits: Limits = field(default_factory=Limits)
 
     def to_json(self) -> str:
-        sources = [{"url": source.url, "document_id": source.document_id, "title": source.title} for source in self.sources]
+        sources = [
+            {"url": source.url, "document_id": source.document_id, "title": source.title} for source in self.sources
+        ]
         return compact({"sources": sources, "mode": self.mode, "limits": self.limits.model_dump(mode="json")})
 
     @classmethod

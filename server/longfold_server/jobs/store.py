@@ -1,4 +1,5 @@
-"""The job store: one method per transition, each one Lua script. The job's hash alone decides who may write; the queue only wakes.
+"""The job store: one method per transition, each one Lua script. The job's hash alone decides who may write; the queue
+only wakes.
 
 Knows what a job's record looks like, not what a worker does with it.
 """
@@ -27,7 +28,9 @@ def _script(name: str) -> str:
 
 
 def _poisoned(detail: str) -> str:
-    return Problem(title=title_of(Code.JOB_POISONED), status=status_of(Code.JOB_POISONED), detail=detail, code=Code.JOB_POISONED).model_dump_json()
+    return Problem(
+        title=title_of(Code.JOB_POISONED), status=status_of(Code.JOB_POISONED), detail=detail, code=Code.JOB_POISONED
+    ).model_dump_json()
 
 
 class Lease:
@@ -88,6 +91,8 @@ class JobStore:
 
     async def status(self, job: str) -> JobStatus:
         """Only the status. Raises `JobNotFound`."""
+        if JOB_ID.fullmatch(job) is None:
+            raise JobNotFound(job)
         with boundary():
             found = await self._redis.hget(self.keys.job(job), "status")
         if found is None:
@@ -98,7 +103,15 @@ class JobStore:
         """CLAIM: a job whose lease ran out, else the oldest that waits, else None."""
         keys = ["", "", self.keys.ready, self.keys.leases]
         stalled = _poisoned(f"the job's workers were lost {self._max_stalls} times in a row without one step")
-        args = (self.keys.prefix, secrets.token_hex(16), worker, self._lease_ms, self._retention_ms, self._max_stalls, stalled)
+        args = (
+            self.keys.prefix,
+            secrets.token_hex(16),
+            worker,
+            self._lease_ms,
+            self._retention_ms,
+            self._max_stalls,
+            stalled,
+        )
         found = await self._call("claim", keys, *args)
         if not found:
             return None
@@ -113,8 +126,9 @@ class JobStore:
     async def commit(self, lease: Lease, kind: str, data: object, fields: dict[str, str] | None = None) -> int:
         """COMMIT: fields of the hash and one event together; the event's number. Raises `LeaseLost`, `JobCancelled`.
 
-        A commit with fields turns the generation; one without (a piece of the answer) only adds its event. Safe to call again after
-        `StoreUnavailable` with the same arguments only through `Committing`, which keeps the commit's own id.
+        A commit with fields turns the generation; one without (a piece of the answer) only adds its event. Safe to call
+        again after `StoreUnavailable` with the same arguments only through `Committing`, which keeps the commit's own
+        id.
         """
         return await self.prepare(lease, kind, data, fields).send()
 
@@ -122,10 +136,19 @@ class JobStore:
         """A commit that may be sent until it is answered and is applied once."""
         pairs = [part for pair in (fields or {}).items() for part in pair]
         following = lease.gen + (1 if pairs else 0)
-        args = [lease.token, lease.gen, following, secrets.token_hex(8), kind, compact(data), *pairs]
+        args: list[str | int] = [lease.token, lease.gen, following, secrets.token_hex(8), kind, compact(data), *pairs]
         return Committing(self, lease, following, args)
 
-    async def finish(self, lease: Lease, status: JobStatus, field: str = "", value: str = "", *, progress: str = "", fenced: bool = True) -> None:
+    async def finish(
+        self,
+        lease: Lease,
+        status: JobStatus,
+        field: str = "",
+        value: str = "",
+        *,
+        progress: str = "",
+        fenced: bool = True,
+    ) -> None:
         """FINISH: completed (field `result`), failed (field `error`) or cancelled. Raises `LeaseLost`, `JobCancelled`.
 
         `fenced` also asks for the generation; a failure or cancellation is true whatever was committed last.
@@ -142,11 +165,21 @@ class JobStore:
         error = _poisoned(f"the job failed {self._max_failures} times; last: {failure}") if failure is not None else ""
         counted = "0" if failure is None else "1"
         pause = max(0, round(pause_seconds * 1000))
-        args = (lease.job, lease.token, self.keys.signals, self._retention_ms, counted, self._max_failures, error, pause)
+        args = (
+            lease.job,
+            lease.token,
+            self.keys.signals,
+            self._retention_ms,
+            counted,
+            self._max_failures,
+            error,
+            pause,
+        )
         return str(await self._call("release", self.keys.of(lease.job), *args))
 
     async def cancel(self, job: str) -> JobStatus:
-        """CANCEL: at once for a job that waits; a worker is told otherwise. The status afterwards. Raises `JobNotFound`."""
+        """CANCEL: at once for a job that waits; a worker is told otherwise. The status afterwards. Raises
+        `JobNotFound`."""
         if JOB_ID.fullmatch(job) is None:
             raise JobNotFound(job)
         status = await self._call("cancel", self.keys.of(job), job, self.keys.signals, self._retention_ms)

@@ -1,7 +1,8 @@
-"""Stored events to wire events: puts back the memory and plan that step events do not repeat, and the job of a final event.
+"""Stored events to wire events: puts back the memory and plan that step events do not repeat, and the job of a final
+event.
 
-A step event holds memory and plan only when the step changed them, and always `base`: the number of the last event before it that
-did (0: none). So a page costs one more look-up, wherever it begins.
+A step event holds memory and plan only when the step changed them, and always `base`: the number of the last event
+before it that did (0: none). So a page costs one more look-up, wherever it begins.
 """
 
 from __future__ import annotations

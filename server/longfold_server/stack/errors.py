@@ -37,9 +37,17 @@ class ChildFailed(StackError):
     def __init__(self, name: str, why: str, log: Path, tail: str) -> None:
         lines = [f"{name} {why}; its log is {log}"]
         if tail:
-            lines += ["last lines of the log:", *(f"  {line}" for line in tail.splitlines())]
+            lines += ["last lines of the log:", *(f"  {_shortened(line)}" for line in tail.splitlines())]
         super().__init__("\n".join(lines))
         self.name = name
         self.why = why
         self.log = log
         self.tail = tail
+
+
+def _shortened(line: str) -> str:
+    """A log line for a terminal: a traceback in one line says the most at both ends."""
+    return line if len(line) <= 2 * LINE_END else f"{line[:LINE_END]} ... {line[-LINE_END:]}"
+
+
+LINE_END = 250

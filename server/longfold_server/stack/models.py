@@ -59,6 +59,9 @@ def resolve(source: str | None, profile: str | None, tokenizer: Path | None, *, 
         source = str(POLICY)
         if not (POLICY / "config.json").is_file():
             raise BadConfiguration(f"this installation has no demo policy in {POLICY}; pass --model")
+    folder = Path(source).expanduser()
+    if not folder.is_dir() and (folder.is_absolute() or source.startswith((".", "~"))):
+        raise BadConfiguration(f"no model folder at {source}")
     if tokenizer is None:
         tokenizer = tokenizer_of(source)
         if tokenizer is None:
@@ -70,7 +73,6 @@ def resolve(source: str | None, profile: str | None, tokenizer: Path | None, *, 
     if not tokenizer.is_file():
         raise BadConfiguration(f"no tokenizer file at {tokenizer}")
     demo = is_policy(source)
-    folder = Path(source).expanduser()
     if name is None:
         name = POLICY_NAME if demo else folder.resolve().name if folder.is_dir() else source
     return Model(source, name, profile or ("demo" if demo else "general"), tokenizer)

@@ -138,7 +138,11 @@ class Child:
         time."""
         self._since = time.monotonic()
         self._tell(State.STARTING)
-        await self._start_once()
+        try:
+            await self._start_once()
+        except ChildFailed as failure:
+            self._tell(State.FAILED, failure.why)
+            raise
 
     async def supervise(self) -> None:
         """Watch a started child and restart it whenever it dies or stays unhealthy. Raises `ChildFailed` when it is
@@ -157,7 +161,7 @@ class Child:
                 await asyncio.sleep(min(patience.backoff_first * 2**backoff, patience.backoff_most))
                 backoff = min(backoff + 1, 30)
                 try:
-                    await self._start_once()
+                    await self._start_once(restart=True)
                 except ChildFailed as failure:
                     failed_starts += 1
                     if failed_starts >= patience.attempts:
@@ -167,7 +171,6 @@ class Child:
                 else:
                     break
             failed_starts = 0
-            self.restarts += 1
 
     async def stop(self) -> None:
         """End the child and all its descendants: SIGTERM, then SIGKILL after the grace. Safe to call twice."""
@@ -189,7 +192,7 @@ class Child:
         """The last lines this run of the child has logged."""
         return tail(self.log, self._log_start, lines)
 
-    async def _start_once(self) -> None:
+    async def _start_once(self, *, restart: bool = False) -> None:
         started = False
         try:
             await self._spawn()
@@ -198,6 +201,7 @@ class Child:
         finally:
             if not started:
                 await asyncio.shield(self._end())
+        self.restarts += restart
         self._tell(State.READY)
 
     async def _spawn(self) -> None:

@@ -13,6 +13,7 @@ could not be started.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import select
@@ -137,10 +138,8 @@ def run(owner: int, grace: float, pid_fd: int, command: list[str]) -> int:
     prctl(PR_SET_CHILD_SUBREAPER, 1)
     prctl(PR_SET_PDEATHSIG, signal.SIGUSR1)
     main_pid = start(command)
-    try:
+    with contextlib.suppress(BrokenPipeError):  # the owner is gone already: the loop below notices
         os.write(pid_fd, f"{main_pid}\n".encode())
-    except BrokenPipeError:
-        pass  # the owner is gone already; the loop below notices
     os.close(pid_fd)
 
     status: int | None = None

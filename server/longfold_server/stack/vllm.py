@@ -172,8 +172,6 @@ def command(found: Installation, options: Options) -> Command:
     folder = Path(options.model).expanduser()
     local = folder.is_dir()
     model = str(folder.resolve()) if local else options.model
-    if not local and (folder.is_absolute() or options.model.startswith((".", "~"))):
-        raise BadConfiguration(f"no model folder at {options.model}")
     argv = [*found.argv, model, "--served-model-name", options.name, "--host", "127.0.0.1", "--port", str(options.port)]
     longest = options.max_model_len or window(model)
     if longest is not None:

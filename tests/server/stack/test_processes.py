@@ -11,10 +11,10 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
+from tests.server.stack.conftest import Marked
 
 from longfold_server.stack.errors import ChildFailed
 from longfold_server.stack.processes import Child, Command, Patience, State, Status, tail
-from tests.server.stack.conftest import Marked
 
 QUICK = Patience(
     start=5.0, grace=1.0, check_every=0.05, unhealthy=0.3, backoff_first=0.01, backoff_most=0.1, attempts=3
@@ -92,9 +92,7 @@ async def test_a_child_that_ends_while_starting_fails_with_the_tail_of_this_run(
     async def never() -> bool:
         return False
 
-    child = Child(
-        "engine", sleeper(marked, "import sys; print('no memory'); sys.exit(3)"), never, log, patience=QUICK
-    )
+    child = Child("engine", sleeper(marked, "import sys; print('no memory'); sys.exit(3)"), never, log, patience=QUICK)
     with pytest.raises(ChildFailed) as failure:
         await child.start()
     assert failure.value.name == "engine" and "status 3" in failure.value.why
@@ -204,7 +202,8 @@ async def test_cancelling_a_start_leaves_nothing(marked: Marked, tmp_path: Path)
 
 
 async def test_hurry_ends_a_long_grace(marked: Marked, tmp_path: Path) -> None:
-    text = "import signal, time; signal.signal(15, signal.SIG_IGN); open('/proc/self/comm', 'w').write('deaf'); time.sleep(300)"
+    text = "import signal, time; signal.signal(15, signal.SIG_IGN); open('/proc/self/comm', 'w').write('deaf')"
+    text += "; time.sleep(300)"
     child = Child("web", sleeper(marked, text), always, tmp_path / "log", patience=Patience(grace=600))
     await child.start()
     assert child.pid is not None
@@ -219,10 +218,14 @@ async def test_hurry_ends_a_long_grace(marked: Marked, tmp_path: Path) -> None:
 
 
 async def test_the_program_inherits_no_descriptor(marked: Marked, tmp_path: Path) -> None:
-    """The stack's lock is held by the reaper alone: a program that leaks it to a daemon must not keep the directory locked."""
+    """The stack's lock is held by the reaper alone: a program that leaks it must not keep the directory locked."""
     held = os.open(tmp_path / "lock", os.O_CREAT | os.O_RDWR)
     log = tmp_path / "log"
-    text = "import os; print(sorted(int(n) for n in os.listdir('/proc/self/fd') if os.path.exists(f'/proc/self/fd/{n}')), flush=True); import time; time.sleep(300)"
+    text = (
+        "import os, time\n"
+        "print([fd for fd in range(256) if os.path.exists(f'/proc/self/fd/{fd}')], flush=True)\n"
+        "time.sleep(300)"
+    )
 
     async def written() -> bool:
         return "]" in tail(log)

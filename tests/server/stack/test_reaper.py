@@ -10,9 +10,9 @@ import textwrap
 from pathlib import Path
 
 import pytest
+from tests.server.stack.conftest import Marked, eventually
 
 from longfold_server.stack import reaper
-from tests.server.stack.conftest import Marked, eventually
 
 FAMILY = "sleep 300 & setsid sleep 301 & (setsid sh -c 'sleep 302 & exec sleep 303' &) ; exec sleep 304"
 """A command with a child in its group, one in a session of its own, and orphans in another session."""
@@ -114,7 +114,8 @@ OWNER = textwrap.dedent(
     async def main():
         async def healthy():
             return True
-        child = Child("family", Command(("sh", "-c", os.environ["SCRIPT"]), os.environ), healthy, Path(sys.argv[1]) / "log")
+        command = Command(("sh", "-c", os.environ["SCRIPT"]), os.environ)
+        child = Child("family", command, healthy, Path(sys.argv[1]) / "log")
         await child.start()
         await child.supervise()
 

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 class Shape:
     """Sizes of the network; the defaults are the shipped policy's."""
 
-    vocabulary: int = 8192
+    vocabulary: int = 6144
     width: int = 192
-    layers: int = 5
+    layers: int = 4
     heads: int = 4
     head: int = 64
     inner: int = 512

@@ -11,7 +11,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, train
 PATTERN = r"\d|[^\S\r\n]?\p{Lu}(?=[\p{Lu}\d/-])|[^\S\r\n]?\p{L}+|[^\S\r\n]?[^\s\p{L}\d]+|\s"
 """Digits stand alone, without the space before them, and so do capitals of codes: a value has the same tokens wherever it stands."""
 
-VOCABULARY = 4096
+VOCABULARY = 6144
 
 
 def train_tokenizer(texts: Iterable[str], size: int = VOCABULARY) -> Tokenizer:

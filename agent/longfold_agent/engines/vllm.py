@@ -1,0 +1,324 @@
+"""The engine for vLLM and every server that speaks its OpenAI-compatible API. Knows no prompts, profiles or documents."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import random
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import aclosing, suppress
+
+import httpx
+
+from longfold_agent.engines import wire
+from longfold_agent.engines.endpoints import Endpoint, Endpoints
+from longfold_agent.engines.gather import gather
+from longfold_agent.errors import (
+    EngineError,
+    EngineOverloaded,
+    EngineProtocolError,
+    EngineRejected,
+    EngineTimeout,
+    EngineUnavailable,
+)
+from longfold_agent.protocols import Delta, Request
+from longfold_agent.types import Completion
+
+CONNECTIONS = 2048
+"""Enough for every worker of a process; the server's queue is the place to wait."""
+KEEPALIVE_SECONDS = 3.0
+"""Below the 5 s after which vLLM's web server closes an idle connection, so that no request meets a closing one."""
+FIRST_BACKOFF, LONGEST_BACKOFF = 0.25, 15.0
+"""Seconds before the second round over the endpoints; doubles with each round, up to the longest."""
+DRAIN_SECONDS = 0.5
+"""How long a stream may take to end after `[DONE]`."""
+ERROR_BYTES = 65_536
+"""How much of an error body is read."""
+
+
+class VLLMEngine:
+    """A `longfold_agent.protocols.Engine` over one or several replicas of one model.
+
+    base_urls: one URL or several, with or without `/v1`.
+    model: the served name; "" for the only one served.
+    api_key: sent as a bearer token; never in messages.
+    affinity_header: name of the one header that carries `Request.affinity` to a router (`x-session-token`, ...); "" for none.
+    timeout: seconds for one attempt at a reply, streamed or not. connect_timeout: seconds to connect.
+    retry_seconds: no new attempt begins later than this after the call; 0 tries each endpoint once.
+    pause: seconds an endpoint is left alone after its first failure; grows to 60 times that.
+    clock, sleep, jitter: monotonic seconds, the wait between rounds, uniform numbers in [0, 1); for tests.
+
+    A call goes to the endpoint that its affinity prefers, on connection failure or overload to the next in that key's order, then
+    again after a growing pause. A stream is retried only until its first text. Cancelling a call closes its connection at once.
+    A reply that the server cut short, also by silently clamping max_tokens to the window, has finish_reason "length".
+    """
+
+    def __init__(
+        self,
+        base_urls: str | Sequence[str],
+        *,
+        model: str = "",
+        api_key: str = "",
+        affinity_header: str = "",
+        timeout: float = 600.0,
+        connect_timeout: float = 5.0,
+        retry_seconds: float = 60.0,
+        pause: float = 1.0,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        urls = [_base(url) for url in ([base_urls] if isinstance(base_urls, str) else base_urls)]
+        self._endpoints = Endpoints(urls, clock=clock, pause=pause, longest_pause=60 * pause)
+        self._model = model
+        self._api_key = api_key
+        self._affinity_header = affinity_header
+        self._timeout = timeout
+        self._retry_seconds = retry_seconds
+        self._clock = clock
+        self._sleep = sleep
+        self._jitter = jitter
+        self._models: dict[str, dict[str, int | None]] = {}
+        self._client = httpx.AsyncClient(
+            timeout=httpx.Timeout(timeout, connect=connect_timeout, pool=None),
+            limits=httpx.Limits(
+                max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS, keepalive_expiry=KEEPALIVE_SECONDS
+            ),
+            headers={"accept-encoding": "identity"} | ({"authorization": f"Bearer {api_key}"} if api_key else {}),
+            trust_env=False,
+        )
+
+    async def complete(self, requests: Sequence[Request]) -> list[Completion]:
+        return await gather([self._complete(request) for request in requests])
+
+    async def stream(self, request: Request) -> AsyncIterator[Delta]:
+        failures: list[EngineError] = []
+        begun = False
+        async with aclosing(self._attempts(request.affinity, failures)) as attempts:
+            async for endpoint in attempts:
+                try:
+                    async with aclosing(self._stream_once(endpoint, request)) as deltas:
+                        async for delta in deltas:
+                            begun = True
+                            yield delta
+                    return
+                except EngineError as failure:
+                    if begun or not failure.retryable:
+                        raise
+                    failures.append(failure)
+
+    async def window(self) -> int:
+        """The smallest max_model_len of the endpoints that answer. Raises `EngineRejected` for a model that is not served."""
+        began, rounds = self._clock(), 0
+        while True:
+            answers = await asyncio.gather(*map(self._window_of, self._endpoints.all), return_exceptions=True)
+            failures = [answer for answer in answers if isinstance(answer, BaseException)]
+            for failure in failures:
+                if not isinstance(failure, EngineError) or not failure.retryable:
+                    raise failure
+            windows = [answer for answer in answers if isinstance(answer, int)]
+            if windows:
+                return min(windows)
+            await self._rest(began, rounds, [failure for failure in failures if isinstance(failure, EngineError)])
+            rounds += 1
+
+    async def aclose(self) -> None:
+        await self._client.aclose()
+
+    async def _complete(self, request: Request) -> Completion:
+        failures: list[EngineError] = []
+        async with aclosing(self._attempts(request.affinity, failures)) as attempts:
+            async for endpoint in attempts:
+                try:
+                    return await self._complete_once(endpoint, request)
+                except EngineError as failure:
+                    if not failure.retryable:
+                        raise
+                    failures.append(failure)
+        raise EngineUnavailable("no endpoint answered")
+
+    async def _attempts(self, affinity: str, failures: list[EngineError]) -> AsyncGenerator[Endpoint, None]:
+        """Endpoints to try, round after round; the caller adds each failure. Raises the last one when the time is over."""
+        began = self._clock()
+        rounds = 0
+        while True:
+            this_round = len(failures)
+            for endpoint in self._endpoints.usable(affinity):
+                if failures and self._clock() - began > self._retry_seconds:
+                    raise failures[-1]
+                yield endpoint
+            await self._rest(began, rounds, failures[this_round:])
+            rounds += 1
+
+    async def _rest(self, began: float, rounds: int, failures: Sequence[EngineError]) -> None:
+        """Waits before the next round, or raises the round's last failure when the time is over."""
+        delay = min(LONGEST_BACKOFF, FIRST_BACKOFF * 2 ** min(rounds, 30)) * (0.5 + self._jitter() / 2)
+        asked = [failure.retry_after if isinstance(failure, EngineOverloaded) else None for failure in failures]
+        named = [seconds for seconds in asked if seconds is not None]
+        if named and len(named) == len(asked):  # all say when to come back: not before the first of them is free
+            delay = max(delay, min(named))
+        if self._clock() - began + delay > self._retry_seconds:
+            raise failures[-1]
+        await self._sleep(delay)
+
+    async def _complete_once(self, endpoint: Endpoint, request: Request) -> Completion:
+        where = _where(endpoint)
+        with self._endpoints.trial(endpoint):
+            async with self._deadline(where):
+                content = wire.body(request, await self._model_of(endpoint), stream=False)
+                response = await self._client.post(
+                    endpoint.url + wire.path(request), content=content, headers=self._headers(request)
+                )
+            if response.status_code != 200:
+                raise self._refusal(response, response.content, where, request)
+            reply = wire.Reply(request, where)
+            reply.add(response.content)
+            return reply.completion()
+
+    async def _stream_once(self, endpoint: Endpoint, request: Request) -> AsyncGenerator[Delta, None]:
+        where = _where(endpoint)
+        with self._endpoints.trial(endpoint):
+            ends = asyncio.get_running_loop().time() + self._timeout
+            async with self._deadline(where, ends):
+                content = wire.body(request, await self._model_of(endpoint), stream=True)
+                message = self._client.build_request(
+                    "POST", endpoint.url + wire.path(request), content=content, headers=self._headers(request)
+                )
+                response = await self._client.send(message, stream=True)
+            try:
+                if response.status_code != 200:
+                    data = b""
+                    async with self._deadline(where, ends):
+                        async for part in response.aiter_bytes():
+                            data += part
+                            if len(data) > ERROR_BYTES:
+                                break
+                    raise self._refusal(response, data, where, request)
+                reply = wire.Reply(request, where)
+                async with aclosing(self._events(response, where, ends)) as events:
+                    async for event in events:
+                        text = reply.add(event)
+                        if text:
+                            yield Delta(text)
+                yield Delta(completion=reply.completion())
+            finally:
+                await response.aclose()
+
+    async def _events(self, response: httpx.Response, where: str, ends: float) -> AsyncGenerator[bytes, None]:
+        """Data of the server-sent events up to `[DONE]`. Lines are split as bytes: the data may hold other line ends of Unicode."""
+        parts = aiter(response.aiter_bytes())
+        rest = b""
+        while True:
+            async with self._deadline(where, ends):
+                part = await anext(parts, None)
+            if part is None:
+                raise EngineProtocolError(f"{where}: the stream ended without [DONE]")
+            *lines, rest = (rest + part).split(b"\n") if b"\n" in part else (rest + part,)
+            for line in lines:
+                if not line.startswith(b"data:"):
+                    continue
+                data = line[5:].strip()
+                if data == b"[DONE]":
+                    await self._drain(parts)
+                    return
+                yield data
+
+    async def _drain(self, parts: AsyncIterator[bytes]) -> None:
+        """Reads the end of a finished stream, so that its connection can serve the next request; not worth a failure."""
+        with suppress(TimeoutError, httpx.HTTPError):
+            async with asyncio.timeout(DRAIN_SECONDS):
+                async for _ in parts:
+                    pass
+
+    async def _window_of(self, endpoint: Endpoint) -> int:
+        where = _where(endpoint)
+        with self._endpoints.trial(endpoint):
+            async with self._deadline(where):
+                model = await self._model_of(endpoint, check=True)
+        window = self._models[endpoint.url][model]
+        if not isinstance(window, int) or window < 1:
+            raise EngineRejected(f"{where}: does not tell max_model_len of {model!r}")
+        return window
+
+    async def _model_of(self, endpoint: Endpoint, check: bool = False) -> str:
+        """The model's name at an endpoint. Asks for the served ones once, when there is no name or it is to be checked."""
+        if self._model and not check:
+            return self._model
+        where = _where(endpoint)
+        if endpoint.url not in self._models:
+            response = await self._client.get(endpoint.url + "/v1/models")
+            if response.status_code != 200:
+                raise self._refusal(response, response.content, where, None)
+            self._models[endpoint.url] = wire.served_models(response.content, where)
+        served = self._models[endpoint.url]
+        if self._model in served:
+            return self._model
+        if self._model or len(served) != 1:
+            names = ", ".join(sorted(served)) or "none"
+            why = f"model {self._model!r} is not served" if self._model else "a model must be named"
+            raise EngineRejected(f"{where}: {why}; served: {names}")
+        return next(iter(served))
+
+    def _headers(self, request: Request) -> dict[str, str]:
+        headers = {"content-type": "application/json"} | dict(request.headers)
+        if self._affinity_header and request.affinity:
+            key = request.affinity
+            plain = key.isascii() and key.isprintable() and len(key) <= 256 and key == key.strip()
+            hashed = hashlib.blake2b(key.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+            headers[self._affinity_header] = key if plain else hashed
+        return headers
+
+    def _refusal(self, response: httpx.Response, data: bytes, where: str, request: Request | None) -> EngineError:
+        if self._api_key:
+            data = data.replace(self._api_key.encode(), b"***")
+        retry_after = response.headers.get("retry-after")
+        return wire.error(response.status_code, data, retry_after, where, time.time(), request)
+
+    def _deadline(self, where: str, ends: float | None = None) -> _Deadline:
+        return _Deadline(where, asyncio.get_running_loop().time() + self._timeout if ends is None else ends)
+
+
+class _Deadline:
+    """Ends what is inside at a loop time and translates the HTTP client's errors into ours."""
+
+    def __init__(self, where: str, ends: float) -> None:
+        self._where = where
+        self._limit = asyncio.timeout_at(ends)
+
+    async def __aenter__(self) -> None:
+        await self._limit.__aenter__()
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        try:
+            await self._limit.__aexit__(kind, error, None)
+        except TimeoutError:
+            raise EngineTimeout(f"{self._where}: no reply in time") from None
+        if isinstance(error, EngineError):
+            return
+        if isinstance(error, httpx.TimeoutException):
+            raise EngineTimeout(f"{self._where}: {type(error).__name__}") from error
+        if isinstance(error, httpx.TransportError):
+            raise EngineUnavailable(f"{self._where}: {type(error).__name__}{_reason(error)}") from error
+        if isinstance(error, httpx.HTTPError):
+            raise EngineProtocolError(f"{self._where}: {type(error).__name__}") from error
+
+
+def _reason(error: Exception) -> str:
+    text = " ".join(str(error).split())[:200]
+    return f" ({text})" if text else ""
+
+
+def _base(url: str) -> str:
+    try:
+        parsed = httpx.URL(url)
+    except httpx.InvalidURL as error:
+        raise ValueError(f"not a URL: {error}") from None
+    if parsed.scheme not in ("http", "https") or not parsed.host:
+        raise ValueError(f"an engine's base URL is http://host:port or https://host, not {url!r}")
+    return url.rstrip("/").removesuffix("/v1").rstrip("/")
+
+
+def _where(endpoint: Endpoint) -> str:
+    url = httpx.URL(endpoint.url)
+    return f"{url.host}:{url.port or (443 if url.scheme == 'https' else 80)}"

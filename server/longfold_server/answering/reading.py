@@ -1,0 +1,182 @@
+"""The reading: Eq. 5 of the paper over the job's chunks, one engine call and one fenced commit a chunk. Writes no
+answer."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from longfold_agent.chunks import chunks
+from longfold_agent.drive import read_reply
+from longfold_agent.errors import ContextOverflow
+from longfold_agent.fold import Fold, Phase
+from longfold_agent.protocols import Request
+from longfold_agent.route import check_step_fits
+from longfold_agent.types import Call, Chunk, Completion, EndOfText, Query, Step, Stop, UpdateKind
+from longfold_client.types import EventType, Progress
+from longfold_server.answering.budgets import cut_at, tokens_left
+from longfold_server.answering.chunks import Ahead, JobText
+from longfold_server.answering.parts import Run
+from longfold_server.answering.state import Reading
+from longfold_server.codes import Code
+from longfold_server.errors import JobFailure
+
+
+def load(run: Run) -> Reading:
+    """The reading as it was committed last, or an unread one. Raises `ResumeRefused`."""
+    profile, tokens = run.parts.profile, run.parts.tokens
+    budgets = profile.budgets
+    if run.claim.state is not None:
+        reading = Reading.from_json(
+            run.claim.state, profile=profile.version, tokens=tokens.name, chunk_budget=budgets.chunk
+        )
+        run.usage_before, run.engine_seconds_before = reading.usage, reading.engine_seconds
+        return reading
+    query = run.setup.query or Query(run.request.question)
+    fold = Fold.start(
+        query, profile=profile.version, tokens=tokens.name, chunk_budget=budgets.chunk, retries=budgets.retries
+    )
+    return Reading(fold, usage=run.usage, engine_seconds=run.engine_seconds)
+
+
+def progress(run: Run, reading: Reading) -> Progress:
+    """How far the reading is; totals are estimated from the chunks read so far."""
+    total, done = run.setup.characters, run.setup.characters_before(reading.position)
+    share = min(1.0, done / total) if total else 1.0
+    read = reading.fold.chunks_read
+    chunks_total = (
+        None if not read else read if share >= 1 else max(read + 1, math.ceil(read / share)) if share else None
+    )
+    return Progress(
+        chunks_read=read,
+        chunks_total=chunks_total,
+        tokens_read=reading.tokens_read,
+        read_fraction=share,
+        plan=reading.fold.plan,
+        memory_tokens=reading.memory_tokens,
+        elapsed_seconds=round(run.elapsed, 3),
+        eta_seconds=round(reading.seconds * (1 - share) / share, 3) if share else None,
+    )
+
+
+async def read(run: Run, reading: Reading) -> None:
+    """Reads on until the documents end or a limit cuts; `reading.fold` then has its answer pending.
+
+    Raises `JobFailure`, `Interrupted`, `LeaseLost`, `JobCancelled`, an `EngineError` that retrying cannot help.
+    """
+    parts, documents = run.parts, run.setup.documents or []
+    if reading.fold.phase is not Phase.READING:
+        return
+    check_step_fits(parts.profile, await run.calls.window(), parts.tokens, reading.fold.query)
+    text = JobText(parts.documents, [document.document_id for document in documents])
+    budget, start = parts.profile.budgets.chunk, reading.position
+    ahead = Ahead(chunks(text, parts.tokens, budget, start, reading.fold.next_chunk), parts.threads)
+    step = _Steps(run, reading)
+    try:
+        chunk = await ahead.take()
+        while reading.fold.phase is Phase.READING:
+            run.check_stopping()
+            [call] = reading.fold.pending()
+            if chunk is None:
+                reading.fold, _ = reading.fold.advance(call.id, EndOfText())
+            elif (why := step.limit(call, chunk)) is not None:
+                reading.fold = reading.fold.cut(why)
+            else:
+                await step.take(call, chunk)
+                if reading.fold.next_chunk > chunk.index:
+                    chunk = await ahead.take()
+    finally:
+        ahead.close()
+
+
+@dataclass(slots=True)
+class _Steps:
+    """Reads single chunks."""
+
+    run: Run
+    reading: Reading
+
+    def limit(self, call: Call, chunk: Chunk) -> Stop | None:
+        """Why this chunk cannot be read any more."""
+        limits = self.run.request.limits
+        if (at := self._cut_at()) is not None and asyncio.get_running_loop().time() >= at:
+            return Stop.DEADLINE
+        if limits.tokens is not None:
+            left = tokens_left(self.reading, call, chunk, limits.tokens, self.run.parts.profile, self.run.parts.tokens)
+            return Stop.TOKENS if left < 0 else None
+        return None
+
+    def _cut_at(self) -> float | None:
+        deadline, limit = self.run.deadline, self.run.request.limits.seconds
+        return None if deadline is None or limit is None else cut_at(deadline, limit, self.reading.slowest_call)
+
+    async def take(self, call: Call, chunk: Chunk) -> None:
+        """(m_t, p_t) ~ pi(. | m_{t-1}, p_{t-1}, x_t, q_core), then its commit. A call that the deadline overtakes is
+        dropped."""
+        run, reading, parts = self.run, self.reading, self.run.parts
+        loop = asyncio.get_running_loop()
+        began, engine_before = loop.time(), run.calls.seconds
+        document = (run.setup.documents or [])[chunk.start.document].document_id
+        request = Request(parts.profile.render(call, chunk.text), parts.profile.sampling(call), affinity=document)
+        try:
+            async with asyncio.timeout_at(self._cut_at()) as clock:
+                [completion] = await run.calls.complete([request])
+        except ContextOverflow as error:
+            raise JobFailure(
+                Code.WINDOW_TOO_SMALL, f"the engine refused {call.id}, a chunk of {chunk.tokens} tokens: {error}"
+            ) from error
+        except TimeoutError:
+            if not clock.expired():
+                raise
+            reading.fold = reading.fold.cut(Stop.DEADLINE)
+            return
+        engine = run.calls.seconds - engine_before
+        reply = read_reply(parts.profile, call, completion, chunk.text, parts.tokens)
+        before = reading.fold
+        reading.fold, step = before.advance(call.id, reply)
+        if step is None:
+            raise RuntimeError(f"{call.id} was answered twice")
+        data = self._apply(before, step, chunk, completion, engine)
+        reading.seconds += loop.time() - began
+        told = progress(run, reading)
+        data["progress"] = told.model_dump(mode="json", exclude={"plan"})
+        if "memory" in data:
+            reading.memory_seq = run.lease.seq + 1
+        committing = loop.time()
+        await run.commit(EventType.STEP, data, {"state": reading.to_json(), "progress": told.model_dump_json()})
+        ended = loop.time()
+        reading.seconds += ended - committing
+        parts.metrics.steps.labels(update=str(step.update)).inc()
+        for part, seconds in (("engine", engine), ("commit", ended - committing), ("own", committing - began - engine)):
+            parts.metrics.step_seconds.labels(part=part).observe(max(0.0, seconds))
+
+    def _apply(self, before: Fold, step: Step, chunk: Chunk, completion: Completion, engine: float) -> dict[str, Any]:
+        """Counts the step into the reading; its event."""
+        run, reading = self.run, self.reading
+        reading.usage, reading.engine_seconds = run.usage, run.engine_seconds
+        reading.slowest_call = max(reading.slowest_call, engine)
+        reading.longest_reply = max(reading.longest_reply, completion.usage.completion_tokens)
+        if reading.fold.next_chunk > chunk.index:
+            reading.position = chunk.end
+            reading.tokens_read += chunk.tokens
+        if step.update is UpdateKind.REWRITE:
+            reading.provenance = reading.provenance.observe(step, chunk)
+        data: dict[str, Any] = {
+            "id": step.id,
+            "update": step.update,
+            "chunk": chunk.index,
+            "document": chunk.start.document,
+            "start": chunk.start.char,
+            "end": chunk.end.char,
+            "tokens": chunk.tokens,
+            "reason": step.reason,
+            "engine_seconds": round(engine, 4),
+            "base": reading.memory_seq,
+        }
+        if (step.memory, step.plan) != (before.memory, before.plan):
+            data |= {"memory": step.memory, "plan": step.plan}
+            if step.memory != before.memory:
+                reading.memory_tokens = run.parts.tokens.count(step.memory)
+        return data

@@ -1,0 +1,197 @@
+"""The application as a pure function of its settings. Resources live in the lifespan; nothing is global."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from longfold_agent.protocols import Engine, Profile, Tokens
+from longfold_client.types import AnswerRequest, Problem
+from longfold_server import __version__, problems
+from longfold_server.auth import Keys
+from longfold_server.drain import Drain
+from longfold_server.ingest import DocumentStore
+from longfold_server.jobs.bell import Bell
+from longfold_server.jobs.connection import connect
+from longfold_server.metrics import Metrics
+from longfold_server.resources import (
+    CHUNK_THREADS,
+    Resources,
+    make_documents,
+    make_engine,
+    make_profile,
+    make_store,
+    make_tokens,
+    make_worker,
+)
+from longfold_server.routes import answer, documents, health
+from longfold_server.settings import Settings
+
+log = logging.getLogger(__name__)
+
+
+def create_app(
+    settings: Settings,
+    *,
+    engine: Engine | None = None,
+    redis: Any = None,
+    tokens: Tokens | None = None,
+    profile: Profile | None = None,
+    document_store: DocumentStore | None = None,
+) -> FastAPI:
+    """The service. What is given stays the caller's to close; the rest is made from the settings at startup.
+
+    Startup raises `ConfigError` when a worker's tokenizer or profile cannot be used. `app.state.drain` begins the
+    drain.
+    """
+    metrics, drain = Metrics(), Drain()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            client = redis
+            if client is None:
+                client = connect(settings.redis_url)
+                stack.push_async_callback(client.aclose)
+            files = document_store
+            if files is None:
+                files = make_documents(settings)
+                stack.push_async_callback(files.aclose)
+            store = make_store(settings, client)
+            held = Resources(
+                settings,
+                metrics,
+                drain,
+                Keys(settings.api_keys),
+                client,
+                store,
+                Bell(client, store.keys.signals),
+                files,
+            )
+            if "worker" in settings.roles:
+                held.engine = engine
+                if held.engine is None:
+                    held.engine = make_engine(settings)
+                    stack.push_async_callback(held.engine.aclose)
+                counting = tokens if tokens is not None else await asyncio.to_thread(make_tokens, settings)
+                threads = ThreadPoolExecutor(CHUNK_THREADS, "chunks")
+                stack.callback(threads.shutdown, wait=False, cancel_futures=True)
+                held.worker = make_worker(
+                    held, held.engine, profile or make_profile(settings, counting), counting, threads
+                )
+            app.state.resources = held
+            await stack.enter_async_context(_running(held))
+            log.info("started", extra={"roles": settings.roles, "version": __version__})
+            yield
+        log.info("stopped")
+
+    app = FastAPI(
+        title="longfold",
+        version=__version__,
+        summary="Questions over documents far larger than any context window.",
+        lifespan=lifespan,
+    )
+    app.state.drain = drain
+    app.state.settings = settings
+    problems.install(app)
+    app.include_router(health.router)
+    if "api" in settings.roles:
+        app.include_router(answer.router)
+        app.include_router(documents.router)
+    app.add_middleware(Counted, metrics=metrics)
+    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
+    return app
+
+
+@asynccontextmanager
+async def _running(held: Resources) -> AsyncIterator[None]:
+    """The background tasks: the bell, the worker, and the drain's call to everything that waits."""
+    loops: dict[str, Callable[[], Awaitable[None]]] = {"bell": held.bell.run, "drain": lambda: _call_on_drain(held)}
+    if held.worker is not None:
+        loops["worker"] = held.worker.run
+    held.tasks = [asyncio.create_task(_logged(name, run), name=name) for name, run in loops.items()]
+    try:
+        yield
+    finally:
+        held.drain.begin()
+        workers = [task for task in held.tasks if task.get_name() == "worker"]
+        await asyncio.gather(*workers, return_exceptions=True)
+        for task in held.tasks:
+            task.cancel()
+        await asyncio.gather(*held.tasks, return_exceptions=True)
+
+
+async def _call_on_drain(held: Resources) -> None:
+    await held.drain.wait()
+    held.bell.ring_all()
+
+
+async def _logged(name: str, run: Callable[[], Awaitable[None]]) -> None:
+    try:
+        await run()
+    except Exception:
+        log.exception("task_broke", extra={"task": name})
+        raise
+
+
+def _openapi(app: FastAPI) -> dict[str, Any]:
+    """The routes' own schema, with the body and the problem that they read and write by hand."""
+    if app.openapi_schema is None:
+        schema = get_openapi(title=app.title, version=app.version, summary=app.summary, routes=app.routes)
+        components = schema.setdefault("components", {}).setdefault("schemas", {})
+        for model in (AnswerRequest, Problem):
+            own = model.model_json_schema(ref_template="#/components/schemas/{model}")
+            components |= own.pop("$defs", {})
+            components[model.__name__] = own
+        # FastAPI's own validation error is never sent: every 422 is a problem.
+        for name in ("HTTPValidationError", "ValidationError"):
+            components.pop(name, None)
+        for path in schema.get("paths", {}).values():
+            for operation in path.values():
+                found = operation.get("responses", {}).get("422", {}).get("content", {})
+                found.pop("application/json", None)
+        app.openapi_schema = schema
+    return app.openapi_schema
+
+
+class Counted:
+    """Counts and logs requests by route template, method and status; never by path or query."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self._app(scope, receive, send)
+        began, status = time.monotonic(), 500
+
+        async def seen(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, seen)
+        finally:
+            route = getattr(scope.get("route"), "path", "other")
+            method = scope["method"] if scope["method"] in METHODS else "other"
+            self._metrics.requests.labels(method=method, route=route, status=str(status)).inc()
+            if route not in QUIET:
+                seconds = round(time.monotonic() - began, 4)
+                log.info("request", extra={"method": method, "route": route, "status": status, "seconds": seconds})
+
+
+METHODS = frozenset({"GET", "POST", "DELETE", "HEAD", "OPTIONS", "PUT", "PATCH"})
+QUIET = frozenset({"/livez", "/readyz", "/metrics"})
+"""Asked every few seconds by machines."""

@@ -1,0 +1,75 @@
+"""Request bodies within bounds, whatever Content-Length says. Knows no route."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from fastapi import Request
+from pydantic import ValidationError
+
+from longfold_client.types import AnswerRequest
+from longfold_server.codes import Code
+from longfold_server.problems import RequestProblem, invalid, invalid_body, problem
+
+THREADED_BYTES = 256_000
+"""Larger bodies are parsed beside the event loop."""
+
+
+def declared_length(request: Request) -> int:
+    """Content-Length, 0 when it is not given."""
+    value = request.headers.get("content-length", "")
+    return int(value) if value.isascii() and value.isdigit() else 0
+
+
+def too_large(limit: int, what: str) -> RequestProblem:
+    """413; the connection is closed, since the rest of the body stays unread."""
+    return RequestProblem(
+        problem(Code.REQUEST_TOO_LARGE, f"{what} may have at most {limit:,} bytes"), {"Connection": "close"}
+    )
+
+
+async def bounded(request: Request, limit: int, what: str) -> AsyncIterator[bytes]:
+    """The body in pieces. Raises `RequestProblem` (413) before or while it passes `limit` bytes."""
+    if declared_length(request) > limit:
+        raise too_large(limit, what)
+    size = 0
+    async for piece in request.stream():
+        size += len(piece)
+        if size > limit:
+            raise too_large(limit, what)
+        if piece:
+            yield piece
+
+
+def media_type(request: Request) -> str:
+    """The Content-Type without parameters, in lower case."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+async def answer_request(request: Request, json_limit: int, inline_limit: int) -> AnswerRequest:
+    """The body of `POST /answer`. Raises `RequestProblem`: 415, 413, 400 for what is not JSON, 422 for what is not a
+    request."""
+    kind = media_type(request)
+    if kind != "application/json" and not (kind.startswith("application/") and kind.endswith("+json")):
+        raise RequestProblem(problem(Code.UNSUPPORTED_MEDIA_TYPE, "send the request as application/json"))
+    body = bytearray()
+    async for piece in bounded(request, json_limit, "the request"):
+        body += piece
+    if len(body) > THREADED_BYTES:
+        found = await asyncio.to_thread(_parse, bytes(body))
+    else:
+        found = _parse(bytes(body))
+    inline = sum(len(document.text.encode()) for document in found.documents if document.text is not None)
+    if inline > inline_limit:
+        raise too_large(inline_limit, "inline texts together (POST /documents takes larger ones)")
+    if "\0" in found.question:
+        raise invalid("the question holds a NUL character", ["body", "question"], "NUL characters are not allowed")
+    return found
+
+
+def _parse(body: bytes) -> AnswerRequest:
+    try:
+        return AnswerRequest.model_validate_json(body)
+    except ValidationError as error:
+        raise invalid_body(error) from None

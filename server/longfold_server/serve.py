@@ -1,0 +1,68 @@
+"""Runs the application under uvicorn, and lets it drain: on SIGTERM streams say goodbye and jobs go back before
+connections close."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from types import FrameType
+
+import uvicorn
+from fastapi import FastAPI
+
+from longfold_server import logs
+from longfold_server.app import create_app
+from longfold_server.drain import Drain
+from longfold_server.resources import make_profile, make_tokens
+from longfold_server.settings import Settings
+
+GRACE_SECONDS = 20
+"""How long open requests may take to end once the drain has begun."""
+
+
+class DrainingServer(uvicorn.Server):
+    """Plain uvicorn cuts open event streams on SIGTERM; this one begins the drain first, so that they end by
+    themselves."""
+
+    def __init__(self, config: uvicorn.Config, drain: Drain) -> None:
+        super().__init__(config)
+        self._drain = drain
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def serve(self, sockets: list[object] | None = None) -> None:  # type: ignore[override]
+        self._loop = asyncio.get_running_loop()
+        await super().serve(sockets)  # type: ignore[arg-type]
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Runs in a signal handler, so the event is set through the loop."""
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._drain.begin)
+        super().handle_exit(sig, frame)
+
+
+def make_server(app: FastAPI, settings: Settings) -> DrainingServer:
+    """A server for the application, not yet running."""
+    config = uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=GRACE_SECONDS + round(settings.drain_seconds),
+    )
+    return DrainingServer(config, app.state.drain)
+
+
+def serve(settings: Settings) -> int:
+    """Serves until SIGTERM or SIGINT; the exit status. Raises `ConfigError`."""
+    logs.configure(settings.log_level)
+    # Made before the server starts, so that a wrong setting is one sentence and not the trace of a failed startup.
+    tokens = make_tokens(settings) if "worker" in settings.roles else None
+    profile = make_profile(settings, tokens) if tokens is not None else None
+    server = make_server(create_app(settings, tokens=tokens, profile=profile), settings)
+    try:
+        server.run()
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+    return 0 if server.started else 1

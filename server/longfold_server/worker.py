@@ -1,0 +1,240 @@
+"""The worker of a process: claims jobs, keeps their leases, and ends each as its work ended. Knows no prompts and no
+documents."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from enum import StrEnum
+
+from longfold_client.types import JobStatus, Problem
+from longfold_server.answering.answer import answer
+from longfold_server.answering.parts import Parts, Run
+from longfold_server.drain import Drain
+from longfold_server.errors import Interrupted, JobCancelled, LeaseLost, StoreUnavailable
+from longfold_server.jobs.bell import Bell
+from longfold_server.jobs.records import Claim
+from longfold_server.jobs.store import Lease
+from longfold_server.problems import problem_of
+
+IDLE_SECONDS = 0.5
+"""Between looks for expired leases, which nobody announces."""
+AWAY_SECONDS = 0.5
+"""Between attempts while Redis is away."""
+FAILURE_PAUSE_SECONDS = 1.0
+"""Before a job that failed unexpectedly is tried again; a constant, since there are few attempts."""
+CLOSING_SECONDS = 5.0
+"""How long a worker that stops tries to tell a Redis that is away."""
+
+log = logging.getLogger(__name__)
+
+
+class End(StrEnum):
+    """Why a job's work is being dropped."""
+
+    LOST = "lost"
+    CANCELLED = "cancelled"
+    STOPPING = "stopping"
+
+
+class _Held:
+    """A job this worker holds."""
+
+    def __init__(self, claim: Claim) -> None:
+        self.lease = Lease(claim)
+        self.dropped = asyncio.Event()
+        self.why: End | None = None
+
+    def drop(self, why: End) -> None:
+        """The first reason counts."""
+        if self.why is None:
+            self.why = why
+            self.dropped.set()
+
+
+class Worker:
+    """Up to `concurrency` jobs at once."""
+
+    def __init__(
+        self,
+        parts: Parts,
+        bell: Bell,
+        drain: Drain,
+        *,
+        concurrency: int,
+        drain_seconds: float = 5.0,
+        name: str | None = None,
+    ) -> None:
+        self._parts = parts
+        self._store = parts.store
+        self._bell = bell
+        self._drain = drain
+        self._concurrency = concurrency
+        self._drain_seconds = drain_seconds
+        self.name = name or f"{socket.gethostname()}-{os.getpid()}"
+        self._held: dict[str, _Held] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._wake = asyncio.Event()
+
+    async def run(self) -> None:
+        """Works until the drain begins, then gives its jobs back and returns. Cancelling it drops everything at once:
+        the leases end."""
+        stopping = asyncio.create_task(self._drain.wait())
+        stopping.add_done_callback(lambda task: self._wake.set())
+        try:
+            async with self._bell.listen(self._store.keys.signals, self._on_signal):
+                while not self._drain.begun:
+                    self._wake.clear()
+                    try:
+                        claimed = await self._claim()
+                        pause = IDLE_SECONDS if self._bell.heard else 0.1
+                    except StoreUnavailable:
+                        claimed, pause = False, AWAY_SECONDS
+                    if not claimed:
+                        with suppress(TimeoutError):
+                            await asyncio.wait_for(self._wake.wait(), pause)
+                await self._close()
+        finally:
+            stopping.cancel()
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _on_signal(self, message: str) -> None:
+        verb, _, job = message.partition(" ")
+        if verb == "cancel" and job in self._held:
+            self._held[job].drop(End.CANCELLED)
+        else:
+            self._wake.set()
+
+    async def _claim(self) -> bool:
+        if len(self._tasks) >= self._concurrency:
+            return False
+        claim = await self._store.claim(self.name)
+        if claim is None:
+            return False
+        if claim.takeover:
+            self._parts.metrics.takeovers.inc()
+        log.info("job_claimed", extra={"job": claim.job, "gen": claim.gen, "takeover": claim.takeover})
+        held = self._held[claim.job] = _Held(claim)
+        task = asyncio.create_task(self._work(claim, held))
+        self._tasks.add(task)
+        self._parts.metrics.running.set(len(self._tasks))
+        task.add_done_callback(lambda done: self._ended(claim.job, held, done))
+        return True
+
+    def _ended(self, job: str, held: _Held, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._parts.metrics.running.set(len(self._tasks))
+        # A job that was lost may already have been claimed again by this very worker.
+        if self._held.get(job) is held:
+            del self._held[job]
+        self._wake.set()
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("job_task_broke", extra={"job": job}, exc_info=error)
+
+    async def _close(self) -> None:
+        """Two stages: calls in flight may finish and commit, then they are dropped; every job goes back."""
+        if self._tasks and self._drain_seconds:
+            await asyncio.wait(self._tasks, timeout=self._drain_seconds)
+        for held in self._held.values():
+            held.drop(End.STOPPING)
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=CLOSING_SECONDS)
+
+    async def _work(self, claim: Claim, held: _Held) -> None:
+        """One job from claim to end. The work runs in a task of its own, so that dropping it closes its engine call at
+        once."""
+        lease = held.lease
+        work = asyncio.create_task(self._answer(claim, lease))
+        beat = asyncio.create_task(self._beat(held))
+        dropped = asyncio.create_task(held.dropped.wait())
+        try:
+            await asyncio.wait({work, dropped}, return_when=asyncio.FIRST_COMPLETED)
+            if not work.done():
+                work.cancel()
+            await asyncio.wait({work})
+            error = None if work.cancelled() else work.exception()
+            why = held.why if work.cancelled() or error is not None else None
+            await self._end(lease, why, error)
+        finally:
+            for task in (work, beat, dropped):
+                task.cancel()
+            await asyncio.gather(work, beat, dropped, return_exceptions=True)
+
+    async def _answer(self, claim: Claim, lease: Lease) -> None:
+        await answer(Run(self._parts, claim, lease, lambda: self._drain.begun))
+
+    async def _beat(self, held: _Held) -> None:
+        """Keeps the lease. While Redis is away it just tries again: the fence decides afterwards."""
+        while True:
+            await asyncio.sleep(self._store.lease_seconds / 3)
+            try:
+                await self._store.beat(held.lease)
+            except LeaseLost:
+                return held.drop(End.LOST)
+            except JobCancelled:
+                return held.drop(End.CANCELLED)
+            except StoreUnavailable:
+                log.warning("beat_failed", extra={"job": held.lease.job})
+
+    async def _end(self, lease: Lease, why: End | None, error: BaseException | None) -> None:
+        job, metrics = lease.job, self._parts.metrics
+        if why is None and error is None:
+            metrics.finished.labels(status=JobStatus.COMPLETED.value).inc()
+            log.info("job_completed", extra={"job": job, "gen": lease.gen})
+        elif why is End.LOST or isinstance(error, LeaseLost):
+            metrics.fenced.inc()
+            log.warning("job_lost", extra={"job": job, "gen": lease.gen})
+        elif why is End.CANCELLED or isinstance(error, JobCancelled):
+            await self._cancel(lease)
+        elif why is End.STOPPING or isinstance(error, Interrupted):
+            await self._tell(lambda: self._store.release(lease))
+            metrics.releases.labels(reason="stopping").inc()
+            log.info("job_released", extra={"job": job, "gen": lease.gen})
+        elif error is not None and not isinstance(error, StoreUnavailable) and (known := problem_of(error)) is not None:
+            await self._fail(lease, known)
+        else:
+            kind = type(error).__name__
+            log.error("job_broke", extra={"job": job}, exc_info=error)
+            metrics.releases.labels(reason="failure").inc()
+            await self._tell(lambda: self._store.release(lease, failure=kind, pause_seconds=FAILURE_PAUSE_SECONDS))
+
+    async def _cancel(self, lease: Lease) -> None:
+        if await self._tell(lambda: self._store.finish(lease, JobStatus.CANCELLED, fenced=False)):
+            self._parts.metrics.finished.labels(status=JobStatus.CANCELLED.value).inc()
+            log.info("job_cancelled", extra={"job": lease.job})
+
+    async def _fail(self, lease: Lease, known: Problem) -> None:
+        told = known.model_dump_json()
+        try:
+            ended = await self._tell(lambda: self._store.finish(lease, JobStatus.FAILED, "error", told, fenced=False))
+        except JobCancelled:
+            return await self._cancel(lease)
+        if ended:
+            self._parts.metrics.finished.labels(status=JobStatus.FAILED.value).inc()
+            self._parts.metrics.failures.labels(code=known.code).inc()
+            log.info("job_failed", extra={"job": lease.job, "code": known.code})
+
+    async def _tell(self, send: Callable[[], Awaitable[object]]) -> bool:
+        """Says how a job ended, however long Redis is away; a worker that stops gives up soon, the lease then ends by
+        itself.
+
+        False when the job is not ours any more. Raises `JobCancelled` where `send` does.
+        """
+        began = asyncio.get_running_loop().time()
+        while True:
+            try:
+                await send()
+                return True
+            except LeaseLost:
+                self._parts.metrics.fenced.inc()
+                return False
+            except StoreUnavailable:
+                if self._drain.begun and asyncio.get_running_loop().time() - began > CLOSING_SECONDS / 2:
+                    return False
+                await asyncio.sleep(AWAY_SECONDS)

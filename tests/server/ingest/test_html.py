@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from longfold_server.ingest.html import from_stream, from_tree, nesting, read_html
+from longfold_server.ingest.readable import Readable
+from longfold_server.ingest.text import Encoding
+
+
+def render(page: str) -> tuple[str, Readable]:
+    """Through both parsers, which must agree."""
+    results = []
+    for parse in (from_tree, lambda text, readable: from_stream([text], readable)):
+        out: list[str] = []
+        readable = Readable(out.append)
+        parse(page, readable)
+        readable.finish()
+        results.append(("".join(out), readable))
+    assert results[0][0] == results[1][0]
+    assert (results[0][1].title, results[0][1].heading) == (results[1][1].title, results[1][1].heading)
+    return results[0]
+
+
+@pytest.mark.parametrize(
+    ("page", "expected"),
+    [
+        ("<p>one</p><p>two</p>", "one\n\ntwo\n"),
+        ("a<br>b<br/>c", "a\nb\nc\n"),
+        ("<div>a<div>b</div>c</div>", "a\nb\nc\n"),
+        ("<p>  many \n\t blanks  <b> here </b> </p>", "many blanks here\n"),
+        ("<p>un<b>brok</b>en w<i>o</i>rd", "unbroken word\n"),
+        ("<h1>Top <i>line</i></h1>text<h3>Sub</h3>more", "# Top line\n\ntext\n\n### Sub\n\nmore\n"),
+        ("<ul><li>one<li><p>two</p></ul>end", "- one\n- two\n\nend\n"),
+        ("<ol><li>a<ul><li>x</ul><li>b</ol>", "1. a\n  - x\n2. b\n"),
+        ("<table><tr><th>k<th>v<tr><td>a<td><p>1</p><tr><td><td>q</table>", "k | v\na | 1\n| q\n"),
+        ("<table><tr><td><p>one</p><p>two</p></td><td>side</td></tr></table>", "one\n\ntwo\nside\n"),
+        ("<p>x</p><pre>\ndef f():\n    return  1\n</pre>", "x\n\ndef f():\n    return  1\n\n"),
+        ("caf&eacute; &lt;b&gt; &#x4e2d; 1 &lt; 2 &amp;&amp; 3 &zzz;", "café <b> 中 1 < 2 && 3 &zzz;\n"),
+        ("12&nbsp;km docu&shy;ment", "12 km document\n"),
+        ("<p>seen<script>var x = '<p>no</p>';</script><style>p{}</style><noscript>no</noscript></p>", "seen\n"),
+        ("<p>a</p><template><p>no</p></template><svg><text>no</text></svg><!-- no --><p>b", "a\n\nb\n"),
+        ("<svg><path><p>never lost</p>", "never lost\n"),
+        ("<nav><a href=x>Home</a></nav><main>content</main>", "Home\n\ncontent\n"),
+        ("<p dir=rtl>שלום עולם</p><p>日本語の文</p>", "שלום עולם\n\n日本語の文\n"),
+        ("<textarea><b>raw</textarea>", "<b>raw\n"),
+        ("", ""),
+        ("<html><head><title>T</title></head></html>", ""),
+    ],
+)  # fmt: skip
+def test_pages_become_readable(page: str, expected: str) -> None:
+    assert render(page)[0] == expected
+
+
+def test_title_and_heading_are_found() -> None:
+    _, found = render(
+        "<head><title> A &amp;\n B </title></head><svg><title>no</title></svg><h2>First</h2><h1>Second</h1>"
+    )
+    assert (found.title, found.heading) == ("A & B", "First")
+
+
+@given(st.lists(st.sampled_from(["<p>", "</p>", "<ul>", "<li>", "</ul>", "<table>", "<tr>", "<td>", "</table>", "<b>", "</b>",  # noqa: E501
+                                 "<div>", "</div>", "<h2>", "</h2>", "<pre>", "</pre>", " ", "\n", "<br>", "<ol>"]), max_size=40))  # fmt: skip  # noqa: E501
+def test_no_word_is_lost_or_reordered_whatever_the_markup(tags: list[str]) -> None:
+    page = "".join(f"{tag}w{number}." for number, tag in enumerate(tags))
+    out: list[str] = []
+    readable = Readable(out.append)
+    from_stream([page], readable)
+    readable.finish()
+    assert re.findall(r"w\d+\.", "".join(out)) == [f"w{number}." for number in range(len(tags))]
+
+
+@pytest.mark.parametrize("tag", ["div", "b", "ul", "table", "font", "svg", "p", "q"])
+def test_hundreds_of_thousands_of_open_tags_are_read(tmp_path: Path, tag: str) -> None:
+    (tmp_path / "page").write_text(f"before {f'<{tag}>' * 100_000}<p>deep text")
+    out: list[str] = []
+    read_html(tmp_path / "page", Encoding("utf-8"), out.append)
+    text = "".join(out)
+    assert "before" in text and "deep text" in text
+
+
+def test_large_pages_are_streamed_with_the_same_result(tmp_path: Path) -> None:
+    part = "<div><h2>Head</h2><p>Some text with <a href=x>a link</a> &amp; more é.</p><ul><li>one<li>two</ul></div>\n"
+    many = 5_000
+    (tmp_path / "page").write_text("<title>Big</title>" + part * many)
+    out: list[str] = []
+    page = read_html(tmp_path / "page", Encoding("utf-8"), out.append, tree_bytes=100_000)
+    text = "".join(out)
+    assert page.title == "Big"
+    assert text.startswith("## Head\n\nSome text with a link & more é.\n\n- one\n- two\n\n## Head")
+    assert text.count("Some text with a link & more é.\n\n- one\n- two\n") == many
+
+
+def test_nesting_counts_what_stays_open() -> None:
+    assert nesting("<div><p><b></b><br></div>") == 2
+    assert nesting("<div>" * 50) == 50

@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from longfold_server.errors import DocumentError
+from longfold_server.ingest.sandbox import Sandbox
+from longfold_server.ingest.text import Encoding
+
+UTF8 = Encoding("utf-8")
+
+
+async def test_jobs_share_a_warm_child(tmp_path: Path) -> None:
+    sandbox = Sandbox()
+    (tmp_path / "a").write_text("<title>T</title><h1>H</h1>text")
+    pages = await asyncio.gather(
+        *(sandbox.parse("text/html", tmp_path / "a", UTF8, tmp_path / f"{n}") for n in range(5))
+    )
+    assert {(page.title, page.heading) for page in pages} == {("T", "H")}
+    assert {(tmp_path / f"{n}").read_text() for n in range(5)} == {"# H\n\ntext\n"}
+    await sandbox.aclose()
+
+
+async def test_memory_beyond_the_limit_is_a_typed_error_and_the_next_job_works(tmp_path: Path) -> None:
+    sandbox = Sandbox(memory_bytes=200 << 20)
+    (tmp_path / "big").write_text("<i>x</i>" * 480_000)
+    (tmp_path / "small").write_text("<p>fine")
+    with pytest.raises(DocumentError) as caught:
+        await sandbox.parse("text/html", tmp_path / "big", UTF8, tmp_path / "out")
+    assert caught.value.code == "document_undecodable"
+    await sandbox.parse("text/html", tmp_path / "small", UTF8, tmp_path / "out")
+    assert (tmp_path / "out").read_text() == "fine\n"
+    await sandbox.aclose()
+
+
+async def test_time_beyond_the_limit_kills_the_child(tmp_path: Path) -> None:
+    sandbox = Sandbox(base_seconds=0.05, seconds_per_megabyte=0)
+    (tmp_path / "big").write_text("<p>text</p>" * 800_000)
+    with pytest.raises(DocumentError) as caught:
+        await sandbox.parse("text/html", tmp_path / "big", UTF8, tmp_path / "out")
+    assert caught.value.code == "document_undecodable"
+    assert "time" in caught.value.detail
+    await sandbox.aclose()
+
+
+async def test_a_cancelled_job_ends_its_child(tmp_path: Path) -> None:
+    sandbox = Sandbox()
+    (tmp_path / "big").write_text("<p>text</p>" * 800_000)
+    job = asyncio.create_task(sandbox.parse("text/html", tmp_path / "big", UTF8, tmp_path / "out"))
+    await asyncio.sleep(0.5)
+    job.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await job
+    (tmp_path / "small").write_text("<p>fine")
+    await sandbox.parse("text/html", tmp_path / "small", UTF8, tmp_path / "out2")
+    assert (tmp_path / "out2").read_text() == "fine\n"
+    await sandbox.aclose()

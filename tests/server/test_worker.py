@@ -1,0 +1,322 @@
+"""Lost workers, lost leases, cancels, drains, engines and stores that go away: the answer stays the same, no chunk is applied twice."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter
+
+from longfold_agent.engines.scripted import ScriptedEngine, prompt_text
+from longfold_agent.errors import ContextOverflow, EngineOverloaded, EngineRejected, EngineUnavailable
+from longfold_agent.types import Completion
+
+FACTS = {1: "FACT one is red.", 4: "FACT two is blue.", 8: "FACT three is green."}
+
+
+async def steps_of(service, job):
+    found, after = [], 0
+    while after is not None:
+        page = (await service.client.get(f"/answer/{job}/steps", params={"after": after, "limit": 7})).json()
+        found += page["steps"]
+        after = page["next"]
+    return found
+
+
+def metric(service, name):
+    """The sum over all labels of one metric."""
+    text = service.app.state.resources.metrics.render().decode()
+    lines = [line for line in text.splitlines() if line.startswith(name)]
+    return sum(float(line.rsplit(" ", 1)[1]) for line in lines)
+
+
+async def read_at_least(service, job, chunks, until):
+    async def enough():
+        return (await service.client.get(f"/answer/{job}")).json()["progress"]["chunks_read"] >= chunks
+
+    await until(enough)
+
+
+def kill_worker(service):
+    """Ends the worker like a power cut: nothing is released, no commit follows."""
+    for task in service.app.state.resources.tasks:
+        if task.get_name() in ("worker", "bell"):
+            task.cancel()
+
+
+async def test_a_killed_worker_is_replaced_and_no_chunk_is_applied_twice(start, text_with, reader, until):
+    text = text_with(12, FACTS)
+    async with start() as alone:
+        expected = await alone.finished((await alone.ask(text, mode="fold"))["id"])
+    async with start(ScriptedEngine(reader, latency=0.1), lease_seconds=0.6) as first:
+        job = (await first.ask(text, mode="fold"))["id"]
+        await read_at_least(first, job, 3, until)
+        kill_worker(first)
+        before = first.engine.calls
+        async with start(ScriptedEngine(reader), lease_seconds=0.6) as second:
+            found = await second.finished(job)
+            steps = await steps_of(second, job)
+            assert metric(second, "longfold_job_takeovers_total") == 1
+        read_again = before + second.engine.calls - expected["result"]["usage"]["calls"]
+    assert found["result"]["answer"] == expected["result"]["answer"] == "FACT three is green."
+    assert found["result"]["memory"] == expected["result"]["memory"]
+    assert found["result"]["citations"] == expected["result"]["citations"]
+    assert Counter(step["id"] for step in steps) == Counter(f"read/{n}" for n in range(len(steps)))
+    assert 0 <= read_again <= 1
+    assert [step["start"] for step in steps[1:]] == [step["end"] for step in steps[:-1]]
+    assert steps[0]["start"] == 0 and steps[-1]["end"] == len(text)
+
+
+async def test_a_worker_that_lost_its_lease_is_fenced_and_drops_its_call(start, text_with, reader, until):
+    text = text_with(10, FACTS)
+    async with start(ScriptedEngine(reader, latency=0.15), lease_seconds=30) as first:
+        job = (await first.ask(text, mode="fold"))["id"]
+        await read_at_least(first, job, 2, until)
+        held = first.app.state.resources
+        await held.redis.zadd(held.store.keys.leases, {job: 1}, xx=True)
+        # The first worker sleeps through its next chances, as if it had been paused.
+        held.drain.begin = lambda: None
+        async with start(ScriptedEngine(reader), lease_seconds=30) as second:
+            found = await second.finished(job)
+            steps = await steps_of(second, job)
+
+        async def fenced():
+            return metric(first, "longfold_commits_fenced_total") + metric(second, "longfold_commits_fenced_total") >= 1
+
+        await until(fenced)
+        del held.drain.begin
+    assert found["result"]["answer"] == "FACT three is green."
+    assert max(Counter(step["id"] for step in steps).values()) == 1
+
+
+async def test_cancel_drops_the_engine_call(start, text_with, reader, until):
+    engine = ScriptedEngine(reader, latency=3600)
+    async with start(engine, lease_seconds=3600) as service:
+        job = (await service.ask(text_with(5, FACTS), mode="fold"))["id"]
+
+        async def reading():
+            return engine.active > 0
+
+        await until(reading)
+        reply = await service.client.delete(f"/answer/{job}")
+        assert reply.status_code == 202
+        assert (await service.finished(job))["status"] == "cancelled"
+        assert (await service.client.delete(f"/answer/{job}")).status_code == 200
+        assert (engine.active, engine.cancelled) == (0, 1)
+        assert [kind for kind, _ in await service.events(job)][-1] == "cancelled"
+
+
+async def test_cancel_before_the_claim_and_of_unknown_jobs(start):
+    async with start(roles=["api"]) as service:
+        job = (await service.ask("some text"))["id"]
+        reply = await service.client.delete(f"/answer/{job}")
+        assert (reply.status_code, reply.json()["status"]) == (200, "cancelled")
+        assert (await service.client.delete("/answer/job_" + "0" * 32)).status_code == 404
+
+
+async def test_a_draining_worker_gives_its_jobs_back(start, text_with, reader, until):
+    text = text_with(10, FACTS)
+    async with start(ScriptedEngine(reader, latency=0.1), lease_seconds=3600) as first:
+        job = (await first.ask(text, mode="fold"))["id"]
+        await read_at_least(first, job, 2, until)
+    assert first.engine.active == 0
+    async with start(ScriptedEngine(reader), lease_seconds=3600) as second:
+        found = await second.finished(job)
+        steps = await steps_of(second, job)
+        assert metric(second, "longfold_job_takeovers_total") == 0
+    assert found["result"]["answer"] == "FACT three is green."
+    assert max(Counter(step["id"] for step in steps).values()) == 1
+
+
+async def test_a_drain_with_grace_commits_the_call_in_flight(start, text_with, reader, until):
+    engine = ScriptedEngine(reader, latency=0.3)
+    async with start(engine, drain_seconds=20) as first:
+        job = (await first.ask(text_with(10, FACTS), mode="fold"))["id"]
+        await read_at_least(first, job, 1, until)
+    assert engine.cancelled == 0
+    async with start(ScriptedEngine(reader)) as second:
+        assert (await second.finished(job))["status"] == "completed"
+        steps = await steps_of(second, job)
+    assert engine.calls + second.engine.calls == len(steps) + 2  # decomposition and answer
+
+
+async def test_an_engine_that_comes_back_is_waited_for(start, text_with, reader):
+    failures = {3: EngineUnavailable("gone"), 4: EngineOverloaded("full", 0.1), 9: EngineUnavailable("gone")}
+    async with start(ScriptedEngine(reader, failures=failures)) as service:
+        found = await service.finished((await service.ask(text_with(10, FACTS), mode="fold"))["id"])
+        assert metric(service, "longfold_engine_errors_total") == 3
+    assert found["result"]["answer"] == "FACT three is green."
+
+
+async def test_an_engine_that_stays_away_fails_the_job(start):
+    engine = ScriptedEngine(EngineUnavailable("connection refused"))
+    async with start(engine, engine_patience_seconds=0.3) as service:
+        found = await service.finished((await service.ask("some text"))["id"])
+    assert found["status"] == "failed"
+    assert found["error"]["code"] == "engine_unavailable" and found["error"]["status"] == 503
+    assert engine.calls >= 2
+
+
+async def test_a_refusal_fails_the_job_at_once(start, reader):
+    engine = ScriptedEngine(reader, failures={n: EngineRejected("no such model") for n in range(2, 9)})
+    async with start(engine) as service:
+        found = await service.finished((await service.ask("some text"))["id"])
+    assert found["error"]["code"] == "engine_rejected" and engine.calls == 2
+
+
+async def test_a_bug_fails_the_job_after_three_attempts(start):
+    engine = ScriptedEngine(lambda request: {}["no such key"])
+    async with start(engine) as service:
+        found = await service.finished((await service.ask("some text"))["id"])
+    assert found["error"]["code"] == "job_poisoned" and "KeyError" in found["error"]["detail"]
+    assert engine.calls == 3
+
+
+async def test_a_single_pass_too_long_for_the_engine_becomes_a_fold(start, reader, text_with):
+    engine = ScriptedEngine(reader, failures={2: ContextOverflow("too long", 10, 5)})
+    async with start(engine) as service:
+        job = (await service.ask(text_with(6, {1: "FACT one is red."})))["id"]
+        found = await service.finished(job)
+        kinds = [kind for kind, _ in await service.events(job)]
+    assert found["result"]["answer"] == "FACT one is red."
+    assert found["result"]["route"]["mode"] == "fold" and "refused" in found["result"]["route"]["reason"]
+    assert kinds.count("routed") == 2
+
+
+async def test_a_forced_single_pass_that_does_not_fit_fails(start, reader, text_with):
+    async with start(ScriptedEngine(reader, window=2000)) as service:
+        found = await service.finished((await service.ask(text_with(60, {}), mode="direct"))["id"])
+    assert found["error"]["code"] == "direct_too_large"
+
+
+async def test_a_window_too_small_for_one_step_fails(start, reader, text_with):
+    async with start(ScriptedEngine(reader, window=100)) as service:
+        found = await service.finished((await service.ask(text_with(6, {})))["id"])
+    assert found["error"]["code"] == "window_too_small"
+
+
+async def test_the_token_limit_cuts_and_leaves_room_for_the_answer(start, text_with):
+    text = text_with(30, {0: "FACT one is red.", 29: "FACT two is blue."})
+    async with start() as service:
+        whole = await service.finished((await service.ask(text, mode="fold"))["id"])
+        needed = whole["result"]["usage"]["prompt_tokens"] + whole["result"]["usage"]["completion_tokens"]
+        reserve = service.app.state.resources.worker._parts.profile.budgets.answer_output
+        limit = needed // 2 + reserve
+        cut = await service.finished((await service.ask(text, mode="fold", limits={"tokens": limit}))["id"])
+    result = cut["result"]
+    assert (result["partial"], result["stop"], result["answer"]) == (True, "tokens", "FACT one is red.")
+    assert 0.2 < result["read_fraction"] < 0.9
+    assert result["usage"]["prompt_tokens"] + result["usage"]["completion_tokens"] <= limit
+    assert not whole["result"]["partial"] and whole["result"]["stop"] is None
+
+
+async def test_the_time_limit_drops_the_read_and_answers(start, text_with, reader):
+    async def slow(request):
+        text = prompt_text(request.prompt)
+        if "w3x1 " in text and "You read a long text" in text:
+            await asyncio.sleep(3600)
+        return reader(request)
+
+    async with start(ScriptedEngine(slow)) as service:
+        job = await service.ask(text_with(10, {0: "FACT one is red."}), mode="fold", limits={"seconds": 1.0})
+        found = await service.finished(job["id"])
+    assert found["result"]["stop"] == "deadline" and found["result"]["partial"]
+    assert found["result"]["answer"] == "FACT one is red."
+    assert 0 < found["result"]["read_fraction"] < 1
+
+
+async def test_unusable_replies_are_asked_again_and_counted(start, text_with, reader):
+    def stubborn(request):
+        text = prompt_text(request.prompt)
+        return "no tags here" if "w2x1 " in text and "You read a long text" in text else reader(request)
+
+    async with start(ScriptedEngine(stubborn)) as service:
+        job = (await service.ask(text_with(6, {4: "FACT one is red."}), mode="fold"))["id"]
+        found = await service.finished(job)
+        steps = await steps_of(service, job)
+    bad = [step for step in steps if step["update"] == "invalid"]
+    assert [step["id"] for step in bad] == [f"read/{bad[0]['chunk']}", f"read/{bad[0]['chunk']}/a1"]
+    assert all(step["reason"] == "no memory tag" for step in bad)
+    assert found["result"]["invalid_steps"] == 1 and found["result"]["answer"] == "FACT one is red."
+
+
+async def test_an_unusable_answer_fails_the_job(start, text_with, reader):
+    def silent(request):
+        return " " if "kept in the memory below" in prompt_text(request.prompt) else reader(request)
+
+    async with start(ScriptedEngine(silent)) as service:
+        found = await service.finished((await service.ask(text_with(4, FACTS), mode="fold"))["id"])
+    assert found["error"]["code"] == "answer_unusable"
+
+
+async def test_jobs_run_beside_each_other_up_to_the_concurrency(start, text_with, reader):
+    engine = ScriptedEngine(reader, latency=0.05)
+    async with start(engine, worker_concurrency=3) as service:
+        jobs = [(await service.ask(text_with(4, {n: f"FACT {n} is it."}), mode="fold"))["id"] for n in (0, 1, 2, 3)]
+        answers = [(await service.finished(job))["result"]["answer"] for job in jobs]
+    assert answers == [f"FACT {n} is it." for n in (0, 1, 2, 3)]
+    assert engine.peak == 3
+
+
+async def test_the_deltas_make_the_answer(start, text_with, reader):
+    def wordy(request):
+        if "kept in the memory below" in prompt_text(request.prompt):
+            return " ".join(f"word{n}" for n in range(60))
+        return reader(request)
+
+    engine = ScriptedEngine(wordy, latency=0.6)
+    async with start(engine) as service:
+        job = (await service.ask(text_with(1, {0: "FACT one is red."}), mode="fold"))["id"]
+        found = await service.finished(job)
+        events = await service.events(job)
+    shown, deltas = "", [json.loads(fields["data"])["data"] for kind, fields in events if kind == "delta"]
+    for delta in deltas:
+        assert delta["offset"] <= len(shown)
+        shown = shown[: delta["offset"]] + delta["text"]
+    assert shown == found["result"]["answer"] and 2 <= len(deltas) <= 30
+
+
+async def test_an_answer_begun_again_replaces_what_was_shown(start, text_with, reader):
+    calls = 0
+
+    def failing(request):
+        nonlocal calls
+        if "kept in the memory below" in prompt_text(request.prompt):
+            calls += 1
+            return Completion("a b c <think>", "stop") if calls == 1 else "a b d"
+        return reader(request)
+
+    async with start(ScriptedEngine(failing, latency=0.4)) as service:
+        job = (await service.ask(text_with(1, {0: "FACT one is red."}), mode="fold"))["id"]
+        found = await service.finished(job)
+        events = await service.events(job)
+    shown = ""
+    for kind, fields in events:
+        if kind == "delta":
+            delta = json.loads(fields["data"])["data"]
+            shown = shown[: delta["offset"]] + delta["text"]
+    assert shown == found["result"]["answer"]
+
+
+async def test_a_redis_that_restarts_interrupts_nothing(start, own_redis, text_with, reader, until):
+    engine = ScriptedEngine(reader, latency=0.1)
+    async with start(engine, on=own_redis.url, lease_seconds=30) as service:
+        job = (await service.ask(text_with(12, FACTS), mode="fold"))["id"]
+        await read_at_least(service, job, 2, until)
+        await asyncio.sleep(1.2)  # appendfsync everysec
+        own_redis.kill()
+        reply = await service.client.get(f"/answer/{job}")
+        assert (reply.status_code, reply.json()["code"]) == (503, "store_unavailable")
+        assert int(reply.headers["retry-after"]) >= 1
+        assert (await service.client.get("/livez")).status_code == 200
+        assert (await service.client.get("/readyz")).status_code == 503
+        assert (await service.client.get("/metrics")).status_code == 200
+        own_redis.start()
+
+        async def back():
+            return (await service.client.get(f"/answer/{job}")).status_code == 200
+
+        await until(back)
+        found = await service.finished(job)
+        steps = await steps_of(service, job)
+    assert found["result"]["answer"] == "FACT three is green."
+    assert max(Counter(step["id"] for step in steps).values()) == 1
