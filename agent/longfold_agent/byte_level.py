@@ -1,4 +1,5 @@
-"""A byte-level BPE read out of a `tokenizer.json`, with the proof that merging by lowest id gives its tokens. Knows no library."""
+"""A byte-level BPE read out of a `tokenizer.json`, with the proof that merging by lowest id gives its tokens. Knows no
+library."""
 
 from __future__ import annotations
 
@@ -21,7 +22,8 @@ KNOWN_PATTERNS = frozenset(
         r" ?\d| ?\p{L}+| ?[^\s\p{L}\d]+|\s+",
     }
 )
-"""Patterns without lookbehind in which no match holds a letter followed by a blank or a stop, and none that ends before looks past
+"""Patterns without lookbehind in which no match holds a letter followed by a blank or a stop, and none that ends
+before looks past
 it: a text split there encodes as the sum of both parts."""
 
 
@@ -63,9 +65,10 @@ def pattern(pre_tokenizer: Mapping[str, Any] | None) -> str:
 def ranks_of(model: Mapping[str, Any]) -> dict[bytes, int]:
     """Token bytes -> id, with the proof that merging by lowest id, as tiktoken does, follows the file's merge list.
 
-    tiktoken merges every neighbouring pair whose bytes are a token, the file only the pairs it lists. Both agree if, for each token,
-    its bytes alone lead to exactly one listed pair before the last merge: in any text, the bytes of a token that forms have not merged
-    across their ends before, so they have gone through the same states as alone.
+    tiktoken merges every neighbouring pair whose bytes are a token, the file only the pairs it lists. Both agree if,
+    for each token,
+    its bytes alone lead to exactly one listed pair before the last merge: in any text, the bytes of a token that forms
+    have not merged across their ends before, so they have gone through the same states as alone.
     """
     vocab: Mapping[str, int] = model["vocab"]
     byte_of = _byte_alphabet()
@@ -115,12 +118,13 @@ def _stays_apart(
             return True
         if left_rank > right_rank:
             limit, left = left_rank, split[left][1]
-        else:  # of two merges with one id the leftmost comes first, and the one across the border lies left of `right`'s
+        else:  # of two merges with one id the leftmost comes first: the one across, not `right`'s
             limit, right = right_rank + 1, split[right][0]
 
 
 def _byte_alphabet() -> dict[str, int]:
-    """The characters that byte-level vocabularies write bytes with: printable Latin-1 as itself, the rest from U+0100 on."""
+    """The characters that byte-level vocabularies write bytes with: printable Latin-1 as itself, the rest from U+0100
+    on."""
     printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     others = [byte for byte in range(256) if byte not in printable]
     return {chr(byte): byte for byte in printable} | {chr(0x100 + index): byte for index, byte in enumerate(others)}

@@ -1,8 +1,10 @@
-"""Streams ordered documents as chunks of at most a token budget, cut at natural places. Knows no files, prompts or models.
+"""Streams ordered documents as chunks of at most a token budget, cut at natural places. Knows no files, prompts or
+models.
 
-A cut depends only on the text that follows the chunk's start, on the budget and on the tokenizer, never on how the text arrives or on
-earlier chunks: restarting at the end of any chunk gives the same later chunks. Nothing is lost: the chunks of a document concatenate
-to the document.
+A cut depends only on the text that follows the chunk's start, on the budget and on the tokenizer, never on how the
+text arrives or on
+earlier chunks: restarting at the end of any chunk gives the same later chunks. Nothing is lost: the chunks of a
+document concatenate to the document.
 """
 
 from __future__ import annotations
@@ -20,11 +22,13 @@ BEGINNING = Position()
 SLACK = 0.15
 """Largest part of a full chunk given up to end it at a natural place."""
 LONGEST_TOKEN = 32
-"""Characters per token that a chunk may reach on average; beyond (megabytes of blanks), characters end it, so memory is bounded."""
+"""Characters per token that a chunk may reach on average; beyond (megabytes of blanks), characters end it, so memory
+is bounded."""
 TYPICAL_TOKEN = 4
 """Characters per token of common prose; where to look for a sample."""
 SAMPLE_CHARACTERS = 1024
-"""Most characters of one of the four stretches encoded to guess how much text a chunk takes; a wrong guess costs time only."""
+"""Most characters of one of the four stretches encoded to guess how much text a chunk takes; a wrong guess costs time
+only."""
 MARGIN = 1.1
 """How much more than the guess is encoded, so that one encoding is nearly always enough."""
 
@@ -47,7 +51,8 @@ class TextSource(Protocol):
         ...
 
     def pieces(self, document: int, start: Position) -> Iterator[str]:
-        """The text of one document from `start` (char and byte offset of the same place) to its end, in pieces of any size."""
+        """The text of one document from `start` (char and byte offset of the same place) to its end, in pieces of any
+        size."""
         ...
 
 
@@ -73,7 +78,8 @@ class _Measured(Protocol):
 
 @runtime_checkable
 class _Measuring(Protocol):
-    """Tokens that encode a text once for several questions (see `longfold_agent.tokens`); any other `Tokens` works as well."""
+    """Tokens that encode a text once for several questions (see `longfold_agent.tokens`); any other `Tokens` works as
+    well."""
 
     def measure(self, text: str) -> _Measured: ...
 
@@ -93,20 +99,25 @@ class _Plain:
 def chunks(
     source: TextSource, tokens: Tokens, budget: int, start: Position = BEGINNING, first_index: int = 0
 ) -> Generator[Chunk, None, None]:
-    """Chunks of the documents from `start` on, numbered from `first_index`; at most `budget` tokens each, never across documents.
+    """Chunks of the documents from `start` on, numbered from `first_index`; at most `budget` tokens each, never across
+    documents.
 
-    An empty document gives no chunk. A chunk ends, within the last 15 % of what fits, after a blank line, else a line, a sentence, a
-    word, else between two characters (not inside a line end or a combined character where that can be helped). Only a character
-    that alone takes more than `budget` tokens makes a chunk over budget. Memory: a few times the characters of one chunk.
+    An empty document gives no chunk. A chunk ends, within the last 15 % of what fits, after a blank line, else a line,
+    a sentence, a word, else between two characters (not inside a line end or a combined character where that can be
+    helped). Only a character that alone takes more than `budget` tokens makes a chunk over budget. Memory: a few times
+    the characters of one chunk.
 
-    The iterator blocks while it reads and encodes; an event loop uses `stream_chunks`. Raises `ValueError` for a budget below one.
+    The iterator blocks while it reads and encodes; an event loop uses `stream_chunks`. Raises `ValueError` for a
+    budget below one.
     """
     if budget < 1:
         raise ValueError(f"a chunk needs a budget of at least one token, not {budget}")
     return _chunks(source, tokens, budget, start, first_index)
 
 
-def _chunks(source: TextSource, tokens: Tokens, budget: int, start: Position, index: int) -> Generator[Chunk, None, None]:
+def _chunks(
+    source: TextSource, tokens: Tokens, budget: int, start: Position, index: int
+) -> Generator[Chunk, None, None]:
     for document in range(start.document, source.documents):
         at = start if document == start.document else Position(document)
         pieces = source.pieces(document, at)
@@ -147,7 +158,8 @@ async def stream_chunks(
 
 
 def estimate_total(characters: int, chunk: Chunk) -> int:
-    """About how many chunks `characters` more characters give, judged by one earlier chunk; for progress and remaining time."""
+    """About how many chunks `characters` more characters give, judged by one earlier chunk; for progress and remaining
+    time."""
     size = max(1, chunk.end.char - chunk.start.char)
     return -(-max(0, characters) // size)
 
@@ -162,7 +174,8 @@ class _Window:
         self._ended = False
 
     def head(self, size: int) -> tuple[str, bool]:
-        """The next `size` characters, fewer only at the end of the document; and whether the document ends with them."""
+        """The next `size` characters, fewer only at the end of the document; and whether the document ends with
+        them."""
         if len(self._text) - self._start <= size and not self._ended:
             parts = [self._text[self._start :]]
             length = len(parts[0])
@@ -233,12 +246,13 @@ def _break(text: str, low: int, high: int) -> int:
 
 
 def _joined(text: str, at: int) -> bool:
-    """Whether the characters before and after `at` belong together: a line end, a base and its marks, parts of one emoji or syllable."""
+    """Whether the characters before and after `at` belong together: a line end, a base and its marks, parts of one
+    emoji or syllable."""
     if not 0 < at < len(text):
         return False
     before, after = text[at - 1], text[at]
     if after < "\u0300":
-        return before == "\r" and after == "\n" or before == "\u200d"
+        return (before == "\r" and after == "\n") or before == "\u200d"
     if before == "\u200d" or after in "\u200d\u20e3" or "\U0001f3fb" <= after <= "\U0001f3ff":
         return True
     if "\U0001f1e6" <= after <= "\U0001f1ff":

@@ -1,7 +1,8 @@
 """Counts and cuts text in tokens of a Hugging Face `tokenizer.json`, offline. Knows no prompts and no chunks.
 
-Byte-level BPE files are rebuilt as a `tiktoken.Encoding` (about ten times faster) after a proof that both give the same tokens; every
-other file is used through `tokenizers`. Text is always ordinary text: special tokens written in it are never parsed as such.
+Byte-level BPE files are rebuilt as a `tiktoken.Encoding` (about ten times faster) after a proof that both give the
+same tokens; every other file is used through `tokenizers`. Text is always ordinary text: special tokens written in it
+are never parsed as such.
 """
 
 from __future__ import annotations
@@ -22,30 +23,33 @@ from longfold_agent.byte_level import KNOWN_PATTERNS, Differs, composes, pattern
 from longfold_agent.errors import TokenizerError
 
 BLANK_RUN = 40_000
-"""White space beyond this many characters in a row is encoded in pieces of this size: the pattern engines recurse on it and would run
-out of stack near a million. Such a run may count a few tokens more than in the model's own tokenizer."""
+"""White space beyond this many characters in a row is encoded in pieces of this size: the pattern engines recurse on
+it and would run out of stack near a million. Such a run may count a few tokens more than in the model's own
+tokenizer."""
 NEAR = 2048
 """How far back from a cut a place is looked for where a text may be encoded in two parts."""
 STOPS = frozenset(" \n\r\t.,;:!?)\u3001\u3002\uff01\uff0c\uff1a\uff1b\uff1f")
 _SURROGATES = re.compile("[\ud800-\udfff]")
 _PROBES = (
-    "The quick brown fox doesn't jump; it's 3,141.59 km away!\n\n\tNEXT: don't, WE'LL, I'd've\r\n  indented   text  \n \n",
+    "The quick brown fox doesn't; it's 3,141.59 km!\n\n\tNEXT: don't, WE'LL, I'd've\r\n  indented   text  \n \n",
     "naïve café Ångström Straße İstanbul ſharp ﬁne Ⅷ ½ ² ١٢٣ १२३ Ωμέγα Привет мир! שלום עולם مرحبا بالعالم",
     "日本語の文章。「引用」と、句読点！ 中文文本，全角：（１２３）。 한국어 문장입니다. ไทย हिन्दी தமிழ்",
-    "👩‍👩‍👧 🇩🇪 👍🏽 ❤️ e\u0301 n\u0303 \u1100\u1161\u11a8 A\u030a \u212b \u200b\u200d\ufeff\u00a0\u3000\u2028\u2029\x85\x00\x1b\x1f\x7f",
-    "def f(x):\n    return {'a': x[0], \"b\": [1, 2]}  # 100%\n\n\nif a<b && c>=d: x+=1; y->z; http://a.example/?q=1&r=%20#top",
+    "👩‍👩‍👧 🇩🇪 👍🏽 ❤️ e\u0301 \u1100\u1161\u11a8 \u212b \u200b\u200d\ufeff\u00a0\u3000\u2028\u2029\x85\x00\x1b\x1f\x7f",
+    "def f(x):\n    return {'a': x[0], \"b\": [1, 2]}  # 100%\n\n\nif a<b && c>=d: x+=1; y->z; x://a.b/?q=1&r=%20#top",
     "<|im_start|>user\n<think>\n</think> <s>[INST] [PAD]</s> <0x0A> ▁ Ġ Ċ",
-    "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa                                        \n\n\n\n\n\n\n\n\n\n\n........-----=====",
+    "aaaaaaaaaaaaaaaaaaaaaaaaa                                        \n\n\n\n\n\n\n\n\n\n\n........-----=====",
     "0 12 345 6789 01234567890 1a2b 3.14e-10 \t\t x\ty \r\r\n\n\r   \v\f a  b   c",
 )
-"""Texts that every rebuilt encoding must split as the file's own tokenizer does: contractions, digits, scripts, marks, blanks, signs."""
+"""Texts that every rebuilt encoding must split as the file's own tokenizer does: contractions, digits, scripts, marks,
+blanks, signs."""
 
 
 class Measured(Protocol):
     """An encoded text."""
 
     def reach(self, budget: int) -> int:
-        """Number of characters that the first `budget` tokens cover whole; by themselves they may take a token or two more or fewer."""
+        """Number of characters that the first `budget` tokens cover whole; by themselves they may take a token or two
+        more or fewer."""
         ...
 
     def count(self, end: int) -> int:
@@ -92,7 +96,12 @@ class TiktokenTokens(LoadedTokens):
     """A byte-level BPE through tiktoken, with the file's own tokenizer for the texts that tiktoken cannot do."""
 
     def __init__(
-        self, encoding: tiktoken.Encoding, lengths: Mapping[int, int], splits: bool, composed: bool, spare: HuggingFaceTokens
+        self,
+        encoding: tiktoken.Encoding,
+        lengths: Mapping[int, int],
+        splits: bool,
+        composed: bool,
+        spare: HuggingFaceTokens,
     ) -> None:
         super().__init__(spare.name, spare.specials)
         self._encoding = encoding
@@ -118,7 +127,9 @@ class TiktokenTokens(LoadedTokens):
         return _Encoded(text, self._encode(text), self)
 
     def reach(self, text: str, budget: int) -> int:
-        size = 8 * budget + 64  # more characters than `budget` tokens of most texts, so that a long text is not encoded whole
+        size = (
+            8 * budget + 64
+        )  # more characters than `budget` tokens of most texts, so that a long text is not encoded whole
         while (found := self.measure(text[:size]).reach(budget)) >= size and size < len(text):
             size *= 4
         return found
@@ -140,7 +151,8 @@ class TiktokenTokens(LoadedTokens):
 
 
 class _Encoded:
-    """A text with its byte-level tokens: each is a stretch of the text's UTF-8 bytes, so a prefix's tokens are found by length."""
+    """A text with its byte-level tokens: each is a stretch of the text's UTF-8 bytes, so a prefix's tokens are found
+    by length."""
 
     def __init__(self, text: str, ids: list[int], tokens: TiktokenTokens) -> None:
         self._text = text
@@ -225,8 +237,8 @@ def load_tokens(path: str | Path) -> LoadedTokens:
         raw = file.read_bytes()
         spec = json.loads(raw)
         added = spec.get("added_tokens") or []
-        # `tokenizers` parses added tokens inside text; without them in the file it cannot. What is no control token (runs of
-        # blanks, in some files) is ordinary text and stays.
+        # `tokenizers` parses added tokens inside text; without them in the file it cannot. What is no control token
+        # (runs of blanks, in some files) is ordinary text and stays.
         kept = [token for token in added if not _is_control(token)]
         plain = spec | {"added_tokens": kept, "post_processor": None, "truncation": None, "padding": None}
         tokenizer = Tokenizer.from_str(json.dumps(plain))

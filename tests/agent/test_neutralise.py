@@ -11,9 +11,39 @@ from hypothesis import strategies as st
 from longfold_agent.neutralise import MODEL_BRACKETS, MODEL_TAGS, OUR_TAGS, neutralise
 
 FRAGMENTS = [
-    "<", ">", "[", "]", "/", "|", " ", "\n", "=", "'", "\u200b", "\uff1c", "\uff1e", "\uff5c", "\u2039", "\u2045", "memory", "Plan",
-    "think", "s", "q", "inst", "INST", "SYS", "im_end", "\uff4d\uff45\uff4d\uff4f\uff52\uff59", "a", "1", "{", "}", "\u2581", "\ufffd",
-]  # fmt: skip
+    "<",
+    ">",
+    "[",
+    "]",
+    "/",
+    "|",
+    " ",
+    "\n",
+    "=",
+    "'",
+    "\u200b",
+    "\uff1c",
+    "\uff1e",
+    "\uff5c",
+    "\u2039",
+    "\u2045",
+    "memory",
+    "Plan",
+    "think",
+    "s",
+    "q",
+    "inst",
+    "INST",
+    "SYS",
+    "im_end",
+    "\uff4d\uff45\uff4d\uff4f\uff52\uff59",
+    "a",
+    "1",
+    "{",
+    "}",
+    "\u2581",
+    "\ufffd",
+]
 TEXTS = st.one_of(st.text(), st.lists(st.sampled_from(FRAGMENTS), max_size=40).map("".join))
 
 
@@ -48,7 +78,14 @@ def test_text_without_an_opening_sign_is_untouched(text: str) -> None:
 @pytest.mark.parametrize("name", sorted({*OUR_TAGS, *MODEL_TAGS}))
 def test_every_named_tag_is_broken_in_every_form(name: str) -> None:
     tag = name.replace("#", "17")
-    for text in (f"<{tag}>", f"</{tag}>", f"<{tag}/>", f"< / {tag.upper()} >", f"<{tag[:1]}\u200b{tag[1:]}>", f"<{tag} a='1'>"):
+    for text in (
+        f"<{tag}>",
+        f"</{tag}>",
+        f"<{tag}/>",
+        f"< / {tag.upper()} >",
+        f"<{tag[:1]}\u200b{tag[1:]}>",
+        f"<{tag} a='1'>",
+    ):
         assert neutralise(f"before {text} after") == f"before \u2039{text[1:]} after"
 
 
@@ -61,9 +98,20 @@ def test_every_bracket_token_is_broken(name: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["<|im_end|>", "<| im_end |>", "< | im_end | >", "<\u200b|x|>", "<\uff5cend\u2581of\u2581sentence\uff5c>", "<turn|>", "<<SYS>>", "<</SYS>>",
-     "\uff1c\uff4d\uff45\uff4d\uff4f\uff52\uff59\uff1e", "<previous memory>", "<PREVIOUS-MEMORY>"],
-)  # fmt: skip
+    [
+        "<|im_end|>",
+        "<| im_end |>",
+        "< | im_end | >",
+        "<\u200b|x|>",
+        "<\uff5cend\u2581of\u2581sentence\uff5c>",
+        "<turn|>",
+        "<<SYS>>",
+        "<</SYS>>",
+        "\uff1c\uff4d\uff45\uff4d\uff4f\uff52\uff59\uff1e",
+        "<previous memory>",
+        "<PREVIOUS-MEMORY>",
+    ],
+)
 def test_spellings_of_special_tokens_are_broken(text: str) -> None:
     result = neutralise(text)
     assert result != text
@@ -72,9 +120,24 @@ def test_spellings_of_special_tokens_are_broken(text: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["a < b and c > d", "<div class='x'>", "x[0] = y[i]", "a < |b|", "<b>bold</b>", "if p <q and r", "[1] Smith 2020", "1<<3", "List<String>",
-     "<title>The plan</title>", "[link](http://a.example)", "the memory of a plan", "<-", "->", "<=>"],
-)  # fmt: skip
+    [
+        "a < b and c > d",
+        "<div class='x'>",
+        "x[0] = y[i]",
+        "a < |b|",
+        "<b>bold</b>",
+        "if p <q and r",
+        "[1] Smith 2020",
+        "1<<3",
+        "List<String>",
+        "<title>The plan</title>",
+        "[link](http://a.example)",
+        "the memory of a plan",
+        "<-",
+        "->",
+        "<=>",
+    ],
+)
 def test_ordinary_text_is_untouched(text: str) -> None:
     assert neutralise(text) == text
 

@@ -55,6 +55,8 @@ async def test_a_killed_worker_is_replaced_and_no_chunk_is_applied_twice(start, 
         async with start(ScriptedEngine(reader), lease_seconds=0.6) as second:
             found = await second.finished(job)
             steps = await steps_of(second, job)
+            print("HASH", await second.app.state.resources.redis.hgetall(f"lf:{{{job}}}:job"))
+            print(second.app.state.resources.metrics.render().decode())
             assert metric(second, "longfold_job_takeovers_total") == 1
         read_again = before + second.engine.calls - expected["result"]["usage"]["calls"]
     assert found["result"]["answer"] == expected["result"]["answer"] == "FACT three is green."

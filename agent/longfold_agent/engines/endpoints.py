@@ -1,4 +1,5 @@
-"""Several replicas of one engine: which one a request meets first, and which are down. Knows no HTTP; time comes from a clock."""
+"""Several replicas of one engine: which one a request meets first, and which are down. Knows no HTTP; time comes from
+a clock."""
 
 from __future__ import annotations
 
@@ -39,10 +40,11 @@ class Endpoint:
 
 
 class Endpoints:
-    """The replicas, ordered for each affinity key by highest random weight: a key keeps its replica while that one lives, and the keys
-    of a lost replica spread evenly over the others.
+    """The replicas, ordered for each affinity key by highest random weight: a key keeps its replica while that one
+    lives, and the keys of a lost replica spread evenly over the others.
 
-    pause, longest_pause: seconds a replica is left alone after its first failure; doubles with each further one, up to the longest.
+    pause, longest_pause: seconds a replica is left alone after its first failure; doubles with each further one, up to
+    the longest.
     clock: monotonic seconds.
     """
 
@@ -66,8 +68,8 @@ class Endpoints:
         return sorted(self.all, key=lambda endpoint: _weight(affinity, endpoint.url), reverse=True)
 
     def usable(self, affinity: str) -> Iterator[Endpoint]:
-        """Replicas in order that take requests now, looked at one at a time; all of them when every one is down, soonest first:
-        waiting is the caller's business, and a refusal is better than none."""
+        """Replicas in order that take requests now, looked at one at a time; all of them when every one is down,
+        soonest first: waiting is the caller's business, and a refusal is better than none."""
         order = self.order(affinity)
         found = False
         for endpoint in order:
@@ -79,7 +81,8 @@ class Endpoints:
 
     @contextmanager
     def trial(self, endpoint: Endpoint) -> Iterator[None]:
-        """Around one attempt: a retryable `EngineError` takes the endpoint down, any other outcome but a cancellation shows it alive."""
+        """Around one attempt: a retryable `EngineError` takes the endpoint down, any other outcome but a cancellation
+        shows it alive."""
         first = endpoint.circuit(self._clock()) is Circuit.HALF_OPEN
         endpoint.trying = endpoint.trying or first
         try:

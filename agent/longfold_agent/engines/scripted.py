@@ -1,4 +1,5 @@
-"""An engine without a model, for tests: replies from a function, a list or a fixed text. Knows nothing about the network.
+"""An engine without a model, for tests: replies from a function, a list or a fixed text. Knows nothing about the
+network.
 
     engine = ScriptedEngine(["first reply", Completion("cut", "length")])
     engine = ScriptedEngine(lambda request: "yes" if "?" in request.prompt.text else "no", latency=0.25)

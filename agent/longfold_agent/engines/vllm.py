@@ -1,4 +1,5 @@
-"""The engine for vLLM and every server that speaks its OpenAI-compatible API. Knows no prompts, profiles or documents."""
+"""The engine for vLLM and every server that speaks its OpenAI-compatible API. Knows no prompts, profiles or
+documents."""
 
 from __future__ import annotations
 
@@ -14,9 +15,9 @@ import httpx
 from longfold_agent.engines import wire
 from longfold_agent.engines.endpoints import Endpoint, Endpoints
 from longfold_agent.engines.gather import gather
+from longfold_agent.engines.retry import Retry
 from longfold_agent.errors import (
     EngineError,
-    EngineOverloaded,
     EngineProtocolError,
     EngineRejected,
     EngineTimeout,
@@ -29,8 +30,6 @@ CONNECTIONS = 2048
 """Enough for every worker of a process; the server's queue is the place to wait."""
 KEEPALIVE_SECONDS = 3.0
 """Below the 5 s after which vLLM's web server closes an idle connection, so that no request meets a closing one."""
-FIRST_BACKOFF, LONGEST_BACKOFF = 0.25, 15.0
-"""Seconds before the second round over the endpoints; doubles with each round, up to the longest."""
 DRAIN_SECONDS = 0.5
 """How long a stream may take to end after `[DONE]`."""
 ERROR_BYTES = 65_536
@@ -43,15 +42,17 @@ class VLLMEngine:
     base_urls: one URL or several, with or without `/v1`.
     model: the served name; "" for the only one served.
     api_key: sent as a bearer token; never in messages.
-    affinity_header: name of the one header that carries `Request.affinity` to a router (`x-session-token`, ...); "" for none.
+    affinity_header: name of the one header that carries `Request.affinity` to a router (`x-session-token`, ...); ""
+    for none.
     timeout: seconds for one attempt at a reply, streamed or not. connect_timeout: seconds to connect.
     retry_seconds: no new attempt begins later than this after the call; 0 tries each endpoint once.
     pause: seconds an endpoint is left alone after its first failure; grows to 60 times that.
     clock, sleep, jitter: monotonic seconds, the wait between rounds, uniform numbers in [0, 1); for tests.
 
-    A call goes to the endpoint that its affinity prefers, on connection failure or overload to the next in that key's order, then
-    again after a growing pause. A stream is retried only until its first text. Cancelling a call closes its connection at once.
-    A reply that the server cut short, also by silently clamping max_tokens to the window, has finish_reason "length".
+    A call goes to the endpoint that its affinity prefers, on connection failure or overload to the next in that key's
+    order, then again after a growing pause. A stream is retried only until its first text. Cancelling a call closes
+    its connection at once. A reply that the server cut short, also by silently clamping max_tokens to the window, has
+    finish_reason "length".
     """
 
     def __init__(
@@ -75,10 +76,7 @@ class VLLMEngine:
         self._api_key = api_key
         self._affinity_header = affinity_header
         self._timeout = timeout
-        self._retry_seconds = retry_seconds
-        self._clock = clock
-        self._sleep = sleep
-        self._jitter = jitter
+        self._retry = Retry(retry_seconds, clock, sleep, jitter)
         self._models: dict[str, dict[str, int | None]] = {}
         self._client = httpx.AsyncClient(
             timeout=httpx.Timeout(timeout, connect=connect_timeout, pool=None),
@@ -109,8 +107,9 @@ class VLLMEngine:
                     failures.append(failure)
 
     async def window(self) -> int:
-        """The smallest max_model_len of the endpoints that answer. Raises `EngineRejected` for a model that is not served."""
-        began, rounds = self._clock(), 0
+        """The smallest max_model_len of the endpoints that answer. Raises `EngineRejected` for a model that is not
+        served."""
+        rounds = self._retry.begin()
         while True:
             answers = await asyncio.gather(*map(self._window_of, self._endpoints.all), return_exceptions=True)
             failures = [answer for answer in answers if isinstance(answer, BaseException)]
@@ -120,8 +119,7 @@ class VLLMEngine:
             windows = [answer for answer in answers if isinstance(answer, int)]
             if windows:
                 return min(windows)
-            await self._rest(began, rounds, [failure for failure in failures if isinstance(failure, EngineError)])
-            rounds += 1
+            await rounds.rest([failure for failure in failures if isinstance(failure, EngineError)])
 
     async def aclose(self) -> None:
         await self._client.aclose()
@@ -139,28 +137,16 @@ class VLLMEngine:
         raise EngineUnavailable("no endpoint answered")
 
     async def _attempts(self, affinity: str, failures: list[EngineError]) -> AsyncGenerator[Endpoint, None]:
-        """Endpoints to try, round after round; the caller adds each failure. Raises the last one when the time is over."""
-        began = self._clock()
-        rounds = 0
+        """Endpoints to try, round after round; the caller adds each failure. Raises the last one when the time is
+        over."""
+        rounds = self._retry.begin()
         while True:
             this_round = len(failures)
             for endpoint in self._endpoints.usable(affinity):
-                if failures and self._clock() - began > self._retry_seconds:
+                if failures and rounds.over():
                     raise failures[-1]
                 yield endpoint
-            await self._rest(began, rounds, failures[this_round:])
-            rounds += 1
-
-    async def _rest(self, began: float, rounds: int, failures: Sequence[EngineError]) -> None:
-        """Waits before the next round, or raises the round's last failure when the time is over."""
-        delay = min(LONGEST_BACKOFF, FIRST_BACKOFF * 2 ** min(rounds, 30)) * (0.5 + self._jitter() / 2)
-        asked = [failure.retry_after if isinstance(failure, EngineOverloaded) else None for failure in failures]
-        named = [seconds for seconds in asked if seconds is not None]
-        if named and len(named) == len(asked):  # all say when to come back: not before the first of them is free
-            delay = max(delay, min(named))
-        if self._clock() - began + delay > self._retry_seconds:
-            raise failures[-1]
-        await self._sleep(delay)
+            await rounds.rest(failures[this_round:])
 
     async def _complete_once(self, endpoint: Endpoint, request: Request) -> Completion:
         where = _where(endpoint)
@@ -206,7 +192,8 @@ class VLLMEngine:
                 await response.aclose()
 
     async def _events(self, response: httpx.Response, where: str, ends: float) -> AsyncGenerator[bytes, None]:
-        """Data of the server-sent events up to `[DONE]`. Lines are split as bytes: the data may hold other line ends of Unicode."""
+        """Data of the server-sent events up to `[DONE]`. Lines are split as bytes: the data may hold other line ends
+        of Unicode."""
         parts = aiter(response.aiter_bytes())
         rest = b""
         while True:
@@ -225,7 +212,8 @@ class VLLMEngine:
                 yield data
 
     async def _drain(self, parts: AsyncIterator[bytes]) -> None:
-        """Reads the end of a finished stream, so that its connection can serve the next request; not worth a failure."""
+        """Reads the end of a finished stream, so that its connection can serve the next request; not worth a
+        failure."""
         with suppress(TimeoutError, httpx.HTTPError):
             async with asyncio.timeout(DRAIN_SECONDS):
                 async for _ in parts:
@@ -242,7 +230,8 @@ class VLLMEngine:
         return window
 
     async def _model_of(self, endpoint: Endpoint, check: bool = False) -> str:
-        """The model's name at an endpoint. Asks for the served ones once, when there is no name or it is to be checked."""
+        """The model's name at an endpoint. Asks for the served ones once, when there is no name or it is to be
+        checked."""
         if self._model and not check:
             return self._model
         where = _where(endpoint)

@@ -1,4 +1,5 @@
-"""The OpenAI-compatible wire format as vLLM speaks it: request bodies, replies, streams and errors. Knows no HTTP client and no retries."""
+"""The OpenAI-compatible wire format as vLLM speaks it: request bodies, replies, streams and errors. Knows no HTTP
+client and no retries."""
 
 from __future__ import annotations
 
@@ -21,9 +22,13 @@ from longfold_agent.protocols import Request
 from longfold_agent.types import Completion, Usage
 
 _OVERFLOW_PARAMS = ("input_tokens", "input_text")
-_OVERFLOW = re.compile(r"maximum context length|context[_ ]length[_ ]exceeded|longer than the maximum model length", re.I)
+_OVERFLOW = re.compile(
+    r"maximum context length|context[_ ]length[_ ]exceeded|longer than the maximum model length", re.I
+)
 _WINDOW = re.compile(r"(?:maximum context length is|maximum model length of)\s+(\d+)", re.I)
-_PROMPT_TOKENS = re.compile(r"contains\s+(?:at least\s+)?(\d+)\s+(?:input )?tokens|(\d+) in the (?:messages|prompt)", re.I)
+_PROMPT_TOKENS = re.compile(
+    r"contains\s+(?:at least\s+)?(\d+)\s+(?:input )?tokens|(\d+) in the (?:messages|prompt)", re.I
+)
 _QUOTE = 16
 """Characters of a prompt in a row that count as quoting it."""
 
@@ -93,7 +98,9 @@ class Reply:
                 self._usage = _usage(payload["usage"])
             return self._choice(choices[0]) if choices else ""
         except (ValueError, LookupError, TypeError, AttributeError) as error:
-            raise EngineProtocolError(f"{self._where}: a reply that is no completion ({type(error).__name__})") from None
+            raise EngineProtocolError(
+                f"{self._where}: a reply that is no completion ({type(error).__name__})"
+            ) from None
 
     def completion(self) -> Completion:
         """The finished reply."""
@@ -137,11 +144,13 @@ class Reply:
         return EngineProtocolError(f"{self._where}: an error instead of a reply{_quoted(message, self._request)}")
 
 
-def error(status: int, data: bytes, retry_after: str | None, where: str, now: float, request: Request | None) -> EngineError:
+def error(
+    status: int, data: bytes, retry_after: str | None, where: str, now: float, request: Request | None
+) -> EngineError:
     """The exception for a status other than 200.
 
-    data: the body; retry_after: that header; where: names the endpoint; now: wall clock, seconds since the epoch. The message never
-    repeats the prompt, though the server's may.
+    data: the body; retry_after: that header; where: names the endpoint; now: wall clock, seconds since the epoch. The
+    message never repeats the prompt, though the server's may.
     """
     try:
         payload = json.loads(data)

@@ -8,7 +8,28 @@ The training package renders its rows with the functions of this module, so what
 
 from __future__ import annotations
 
+import hashlib
+import json
+import re
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import TypedDict
+
+from longfold_agent.errors import InvalidReply, Unsupported
+from longfold_agent.neutralise import neutralise
+from longfold_agent.protocols import Budgets, Tokens
+from longfold_agent.types import (
+    Call,
+    CallKind,
+    Completion,
+    FinalText,
+    Prompt,
+    Query,
+    Reply,
+    Sampling,
+    Update,
+    UpdateKind,
+)
 
 SPECIALS = ("<pad>", "<chunk>", "<q>", "<mem>", "<plan>", "<out>", "<eos>", "<ans>", "<opt>", "<keep>")
 """The policy's special tokens; their ids are their places in this tuple."""
@@ -46,3 +67,222 @@ def render_answer(question: str, options: Sequence[str], memory: str) -> str:
 def memory_line(attribute: str, entity: str, value: str) -> str:
     """The memory the policy is taught to write: one line a person can read."""
     return f"{attribute} of {entity}: {value}"
+
+BUDGETS = Budgets(
+    chunk=256,
+    memory=160,  # one line: three words of attribute, a name and a value never come near this
+    plan=16,
+    read_output=192,
+    answer_output=96,
+    retries=1,
+)
+KEEP_BIAS = 0.0
+"""Added to the logit of <keep>: a false write can spoil the memory of a long reading, a missed fact costs one fact."""
+RETRY_TEMPERATURE = 0.5
+"""A retry at temperature 0 would repeat the bad reply."""
+PARSER = 1
+"""Raised with every change of the parsing rules, so that no state is continued under other rules than it was begun."""
+NOTICE = (
+    "Answered by the demo policy, a model of three million parameters that only looks up stated attributes of named "
+    "things (\u201cWhat is the access code of Norbel?\u201d). It shows how reading works; do not rely on its answers."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class DemoProfile:
+    """The `Profile` of the demo policy."""
+
+    budgets: Budgets = BUDGETS
+    keep_bias: float = KEEP_BIAS
+    name: str = "demo"
+    gate: bool = True
+    notice: str = NOTICE
+    version: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        parts = [PARSER, SPECIALS, NOTHING, AFTER_FIND, asdict(self.budgets), self.keep_bias, RETRY_TEMPERATURE]
+        digest = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+        object.__setattr__(self, "version", f"demo-{digest[:16]}")
+
+    def decompose(self, question: str) -> Query | tuple[Prompt, Sampling]:
+        """By rule, without a call: options and requests about the answer's form leave the question (`split_question`)."""
+        return split_question(question)
+
+    def parse_decomposition(self, question: str, completion: Completion) -> Query:
+        return split_question(question)
+
+    def render(self, call: Call, text: str = "") -> Prompt:
+        question = _line(call.question)
+        if call.kind is CallKind.READ:
+            chunk = render_chunk(neutralise(text, SPECIALS))
+            return Prompt(chunk + render_question(question, _line(call.memory), _line(call.plan)))
+        return Prompt(render_answer(question, [_line(option) for option in options_in(call.instructions)], _line(call.memory)))
+
+    def render_direct(self, query: Query, documents: Sequence[tuple[str, str]]) -> Prompt:
+        raise Unsupported("the demo policy answers from its memory only; it has no single pass")
+
+    def sampling(self, call: Call) -> Sampling:
+        extra = {"skip_special_tokens": False}
+        if call.kind is CallKind.ANSWER:
+            return Sampling(self.budgets.answer_output, **_warmth(call.attempt), stop_token_ids=(EOS,), extra=extra)
+        bias = {KEEP: self.keep_bias} if self.keep_bias else {}
+        return Sampling(
+            self.budgets.read_output, **_warmth(call.attempt), stop_token_ids=(EOS, KEEP), logit_bias=bias, extra=extra
+        )
+
+    def sampling_direct(self) -> Sampling:
+        raise Unsupported("the demo policy has no single pass")
+
+    def parse(self, call: Call, completion: Completion, text: str, tokens: Tokens) -> Reply:
+        """A read gives an `Update` for any reply at all; the answer gives `FinalText` or raises `InvalidReply`.
+
+        A written value must stand in the chunk, and so must a word of the name it is written for: a reply that the
+        chunk cannot support is INVALID, whatever the policy believes.
+        """
+        if call.kind is CallKind.ANSWER:
+            answer = completion.text.removesuffix("<eos>").strip()
+            if not answer or _SPECIAL.search(answer):
+                raise InvalidReply("the answer is empty" if not answer else "the answer holds special tokens")
+            return FinalText(answer)
+        if completion.stop_reason == KEEP or completion.text.strip() == "<keep>":
+            return Update(UpdateKind.KEEP)
+        if completion.finish_reason == "length":
+            return _invalid("cut by the output limit")
+        parsed = parse_update(completion.text)
+        if parsed is None:
+            return _invalid("empty" if not completion.text.strip() else "not of the form <mem> memory<plan> plan")
+        memory, plan = parsed
+        if tokens.count(memory) > self.budgets.memory:
+            return _invalid("memory over budget")
+        if tokens.count(plan) > self.budgets.plan:
+            return _invalid("plan over budget")
+        if memory == call.memory and plan == call.plan:
+            return Update(UpdateKind.KEEP)
+        if not grounded(memory, call.memory, text):
+            return _invalid("the value does not stand in the text")
+        return Update(UpdateKind.REWRITE, memory, plan)
+
+    def parse_direct(self, completion: Completion) -> str:
+        raise Unsupported("the demo policy has no single pass")
+
+
+def profile(budgets: Budgets = BUDGETS) -> DemoProfile:
+    return DemoProfile(budgets)
+
+
+_SPECIAL = re.compile("|".join(re.escape(special) for special in SPECIALS))
+_UPDATE = re.compile(r"<mem>(?P<memory>[^<]*)<plan>(?P<plan>[^<]*)(?:<eos>)?\s*")
+
+
+def parse_update(reply: str) -> tuple[str, str] | None:
+    """Memory and plan of a rewriting reply, None for any other text; a memory without letters or digits is none."""
+    found = _UPDATE.fullmatch(reply.strip())
+    if found is None or not any(sign.isalnum() for sign in found["memory"]):
+        return None
+    memory, plan = found["memory"].strip(), found["plan"].strip()
+    return (memory, "" if plan == NOTHING else plan) if memory != NOTHING else None
+
+
+def grounded(memory: str, before: str, text: str) -> bool:
+    """Whether `text` can support the line `memory` ("attribute of name: value"); the line before supports itself.
+
+    The value must stand in the text, case and spacing aside, and so must at least one word of the name.
+    """
+    if memory == before:
+        return True
+    seen = _plain(text)
+    for colon in re.finditer(": ", memory):
+        key, value = memory[: colon.start()], _plain(memory[colon.end() :])
+        name = re.findall(r"\w+", _plain(key.rsplit(" of ", 1)[-1]))
+        if value and value in seen and any(re.search(rf"\b{re.escape(word)}", seen) for word in name if word != "the"):
+            return True
+    return False
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.casefold().split())
+
+
+def _line(text: str) -> str:
+    """Untrusted text as one line without special tokens."""
+    return neutralise(" ".join(text.split()), SPECIALS)
+
+
+def _warmth(attempt: int) -> _Warmth:
+    return {"temperature": RETRY_TEMPERATURE, "seed": attempt} if attempt else {"temperature": 0.0, "seed": None}
+
+
+class _Warmth(TypedDict):
+    temperature: float
+    seed: int | None
+
+
+def _invalid(reason: str) -> Update:
+    return Update(UpdateKind.INVALID, reason=reason)
+
+
+# --- the rule that takes a user's question apart ---
+
+_MARKS = (r"\({}\)", r"\[{}\]", r"{}\)", r"{}\.", r"{}:", r"{} -")
+_LEAD = re.compile(r"\s*(?:the\s+)?(?:options|choices|possible answers|answers|choose(?: one| from)?(?: of)?)\s*:?\s*$", re.IGNORECASE)
+_FORM = re.compile(
+    r"(?<=[.?!])\s+(?=(?:please|answer|reply|respond|return|give (?:only|just|the answer|your)|use|format|write|output|keep|explain|no)\b)",
+    re.IGNORECASE,
+)
+_OPTION = re.compile(r"^([A-F])\) (.+)$", re.MULTILINE)
+
+
+def split_question(question: str) -> Query:
+    """q_core and q_inst by rule: lettered options, and sentences about the answer's form behind the question.
+
+    The policy understands options ("A) 12 B) 14", also "A.", "(A)", "A:", "[A]", inline or on lines, two to six); it
+    ignores requests about form, which are kept as instructions all the same.
+    """
+    text = question.strip()
+    for mark in _MARKS:
+        for letters in (LETTERS, LETTERS.lower()):
+            found = _options(text, mark, letters)
+            if found is not None:
+                core, options, rest = found
+                lines = [f"{letter}) {option}" for letter, option in zip(LETTERS, options, strict=False)]
+                return Query(core, "\n".join([*lines, rest] if rest else lines))
+    cut = _FORM.search(text)
+    if cut is not None:
+        return Query(text[: cut.start()].strip(), text[cut.end() :].strip())
+    return Query(text)
+
+
+def options_in(instructions: str) -> list[str]:
+    """The options `split_question` put into a query's instructions, in order."""
+    return [found[2].strip() for found in _OPTION.finditer(instructions)]
+
+
+def _options(text: str, mark: str, letters: str) -> tuple[str, list[str], str] | None:
+    """Core question, options and what follows them; None when the text has no such options."""
+    starts: list[re.Match[str]] = []
+    at = 0
+    for letter in letters:
+        found = re.compile(r"(?:^|(?<=[\s,;?]))" + mark.format(letter) + r"(?=\s|\S)").search(text, at)
+        if found is None:
+            break
+        starts.append(found)
+        at = found.end()
+    if len(starts) < 2 or not text[: starts[0].start()].strip():
+        return None
+    options: list[str] = []
+    rest = ""
+    for number, start in enumerate(starts):
+        end = starts[number + 1].start() if number + 1 < len(starts) else len(text)
+        option = text[start.end() : end].strip()
+        if number + 1 == len(starts):
+            option, _, rest = option.partition("\n")
+            cut = _FORM.search(option)
+            if cut is not None:
+                option, rest = option[: cut.start()], f"{option[cut.end():]}\n{rest}"
+        option = re.sub(r"[\s,;]+(?:or|and)?\s*$", "", " ".join(option.split()))
+        options.append(option)
+    if not options[-1].endswith(("etc.", "Inc.", "Ltd.")) and not any(option.endswith(".") for option in options[:-1]):
+        options[-1] = options[-1].rstrip(".?")
+    if not all(options):
+        return None
+    return _LEAD.sub("", text[: starts[0].start()]).strip(), options, rest.strip()

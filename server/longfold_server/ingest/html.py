@@ -1,9 +1,8 @@
-"""Reads an HTML page as plain text: lexbor for usual pages, libxml2's streaming parser for large or absurdly nested
-ones.
+"""Reads HTML as plain text: lexbor for usual pages, libxml2's streaming parser for large or absurdly nested ones.
 
-Measured on tag-dense HTML: lexbor is three times as fast and repairs broken pages as browsers do, but holds the whole
-tree (12 times the file) and is quadratic in nesting depth; libxml2 without a tree is linear in both. Neither loads
-anything: no entities, no network.
+lexbor is there for quality, not speed: it repairs broken pages as browsers do. With our writer, on tag-dense HTML, it
+reads 3.5 MB per CPU second and holds the whole tree (124 MB for a 9 MB page); its time is quadratic in nesting depth.
+libxml2 without a tree reads 4.4 MB, in a few megabytes, linear in both. Neither loads entities or uses the network.
 """
 
 from __future__ import annotations
@@ -20,11 +19,11 @@ from longfold_server.ingest.readable import Readable
 from longfold_server.ingest.text import Encoding, pieces
 
 TREE_BYTES = 10_000_000
-"""Largest page that is parsed into a tree, about 120 MB."""
+"""Largest page that is parsed into a tree, which takes about 14 times its size."""
 TREE_TAGS = 1_000_000
-"""Most tags for it: a node takes up to 200 bytes."""
+"""Most tags for it: the tree's memory grows with them, and the parser process has a limit."""
 TREE_DEPTH = 1_000
-"""Deepest nesting for it; browsers stop at 512. At 1,000 lexbor's quadratic part is not yet noticeable."""
+"""Deepest nesting for it; browsers stop at 512. Measured: 6 ms for 1,000 open blocks, 5.5 s for 40,000."""
 
 _TAG = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9]*)")
 _VOID = frozenset(

@@ -278,8 +278,10 @@ class Child:
             ended.cancel()
 
     async def _check(self, health: Health, within: float) -> bool:
+        # Not wait_for: in Python 3.11 it loses a cancellation that arrives as the check ends.
         try:
-            return await asyncio.wait_for(health(), within)
+            async with asyncio.timeout(within):
+                return await health()
         except TimeoutError:
             return False
 
@@ -290,7 +292,8 @@ class Child:
         with contextlib.suppress(ProcessLookupError):
             process.send_signal(signal.SIGTERM)
         try:
-            await asyncio.wait_for(process.wait(), self._patience.grace + 5.0)
+            async with asyncio.timeout(self._patience.grace + 5.0):
+                await process.wait()
         except TimeoutError:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()

@@ -28,7 +28,7 @@ from longfold_server.stack.errors import AlreadyRunning, BadConfiguration, Stack
 from longfold_server.stack.lock import StackLock
 from longfold_server.stack.processes import Child, Command, Patience, Report, State, Status
 
-SERVER_PATIENCE = Patience(start=60.0, grace=15.0, check_every=2.0, unhealthy=30.0)
+SERVER_PATIENCE = Patience(start=120.0, grace=15.0, check_every=2.0, unhealthy=30.0)
 
 
 def default_data_dir(environment: Mapping[str, str] = os.environ) -> Path:

@@ -17,7 +17,7 @@ from longfold_server.stack.errors import ChildFailed
 from longfold_server.stack.processes import Child, Command, Patience, State, Status, tail
 
 QUICK = Patience(
-    start=5.0, grace=1.0, check_every=0.05, unhealthy=0.3, backoff_first=0.01, backoff_most=0.1, attempts=3
+    start=30.0, grace=5.0, check_every=0.05, unhealthy=0.3, backoff_first=0.01, backoff_most=0.1, attempts=3
 )
 
 
@@ -29,7 +29,7 @@ def sleeper(marked: Marked, text: str = "import time; time.sleep(300)") -> Comma
     return Command((sys.executable, "-I", "-S", "-c", text), marked.env)
 
 
-async def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
+async def until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
     async with asyncio.timeout(seconds):
         while not condition():
             await asyncio.sleep(0.01)
@@ -182,7 +182,7 @@ async def test_a_child_that_cannot_start_again_is_given_up(marked: Marked, tmp_p
         assert child.pid is not None
         os.kill(child.pid, signal.SIGKILL)
         with pytest.raises(ChildFailed, match="status 9"):
-            await asyncio.wait_for(watcher, 10)
+            await asyncio.wait_for(watcher, 60)
     assert seen[-1].state is State.FAILED
     assert sum(status.state is State.RESTARTING and "status 9" in status.detail for status in seen) >= 2
     assert marked.pids() == set()
@@ -213,7 +213,7 @@ async def test_hurry_ends_a_long_grace(marked: Marked, tmp_path: Path) -> None:
     await asyncio.sleep(0.3)
     assert not stopping.done()
     child.hurry()
-    await asyncio.wait_for(stopping, 10)
+    await asyncio.wait_for(stopping, 60)
     assert marked.pids() == set()
 
 

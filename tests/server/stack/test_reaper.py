@@ -34,7 +34,7 @@ def start(script: str, marked: Marked, grace: float = 5.0) -> tuple[subprocess.P
 
 
 def test_the_status_of_the_command_is_passed_on(marked: Marked) -> None:
-    assert [start(script, marked)[0].wait(10) for script in ("exit 0", "exit 7", "kill -USR2 $$")] == [
+    assert [start(script, marked)[0].wait(60) for script in ("exit 0", "exit 7", "kill -USR2 $$")] == [
         0,
         7,
         128 + signal.SIGUSR2,
@@ -47,7 +47,7 @@ def test_a_command_that_does_not_exist_is_reported(marked: Marked, capfd: pytest
     process = subprocess.Popen(argv, pass_fds=(write_fd,))
     os.close(write_fd)
     os.close(read_fd)
-    assert process.wait(10) == 127
+    assert process.wait(60) == 127
     assert "/no/such/program" in capfd.readouterr().err
 
 
@@ -55,7 +55,7 @@ def test_sigterm_ends_every_descendant_also_in_other_sessions(marked: Marked) ->
     process, _ = start(FAMILY, marked)
     assert eventually(lambda: len(marked.pids()) == 6), "the reaper and five sleeps"
     process.terminate()
-    assert process.wait(10) == 128 + signal.SIGTERM
+    assert process.wait(60) == 128 + signal.SIGTERM
     assert marked.pids() == set()
 
 
@@ -63,7 +63,7 @@ def test_descendants_that_ignore_sigterm_are_killed_after_the_grace(marked: Mark
     process, _ = start(STUBBORN, marked, grace=0.5)
     assert eventually(lambda: len(marked.pids()) >= 5)
     process.terminate()
-    assert process.wait(10) == 128 + signal.SIGKILL
+    assert process.wait(60) == 128 + signal.SIGKILL
     assert marked.pids() == set()
 
 
@@ -74,7 +74,7 @@ def test_a_second_sigterm_ends_the_grace(marked: Marked) -> None:
     with pytest.raises(subprocess.TimeoutExpired):
         process.wait(0.5)
     process.terminate()
-    process.wait(10)
+    process.wait(60)
     assert marked.pids() == set()
 
 
@@ -82,7 +82,7 @@ def test_what_the_command_leaves_behind_ends_with_it(marked: Marked) -> None:
     process, pid = start(FAMILY, marked)
     assert eventually(lambda: len(marked.pids()) == 6)
     os.kill(pid, signal.SIGKILL)  # as an out-of-memory kill of a server whose workers live on
-    assert process.wait(10) == 128 + signal.SIGKILL
+    assert process.wait(60) == 128 + signal.SIGKILL
     assert marked.pids() == set()
 
 

@@ -41,7 +41,7 @@ async def test_what_was_written_survives_kill_9_and_a_restart(tmp_path: Path) ->
         await asyncio.sleep(1.2)  # appendfsync everysec
         assert child.pid is not None
         os.kill(child.pid, signal.SIGKILL)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while child.restarts == 0:
                 await asyncio.sleep(0.02)
         assert await client.xrange("stream") == [("1-0", {"n": "1"})]

@@ -101,7 +101,9 @@ class Up:
 
     def wait_ready(self) -> str:
         """The service's URL once it can be asked."""
-        assert eventually(lambda: "longfold is ready at" in self.text or self.process.poll() is not None, 90), self.text
+        assert eventually(lambda: "longfold is ready at" in self.text or self.process.poll() is not None, 120), (
+            self.text
+        )
         assert self.process.poll() is None, self.text
         return str(self.state()["url"])
 
@@ -140,17 +142,17 @@ def test_a_stack_starts_heals_and_ends(marked: Marked, launch: Launch) -> None:
     assert one.record.stat().st_mode & 0o077 == 0
 
     second = launch()
-    assert second.process.wait(60) == 1
+    assert second.process.wait(120) == 1
     assert "already runs" in second.text and url in second.text and "--data-dir" in second.text
     assert ready(url), "the refused stack has not touched the running one"
 
     for name in ("redis", "server"):
         os.kill(one.component(name)["pid"], signal.SIGKILL)
-        assert eventually(lambda name=name: one.component(name)["restarts"] == 1, 60), one.text
-        assert eventually(lambda: ready(url), 60), one.text
+        assert eventually(lambda name=name: one.component(name)["restarts"] == 1, 120), one.text
+        assert eventually(lambda: ready(url), 120), one.text
 
     one.process.send_signal(signal.SIGINT)
-    assert one.process.wait(30) == 0
+    assert one.process.wait(120) == 0
     assert marked.pids() == set()
     assert not one.record.exists()
 
@@ -164,15 +166,15 @@ def test_killing_the_supervisor_leaves_nothing_and_blocks_nothing(marked: Marked
     url = second.wait_ready()
     assert ready(url)
     second.process.terminate()
-    assert second.process.wait(30) == 0
+    assert second.process.wait(120) == 0
     assert eventually(lambda: marked.pids() == set())
 
 
 def test_ctrl_c_while_starting_leaves_nothing(marked: Marked, launch: Launch) -> None:
     one = launch()
-    assert eventually(lambda: re.search(r"server +starting", one.text) is not None, 60), one.text
+    assert eventually(lambda: re.search(r"server +starting", one.text) is not None, 120), one.text
     one.process.send_signal(signal.SIGINT)
-    assert one.process.wait(30) == 130
+    assert one.process.wait(120) == 130
     assert marked.pids() == set() and "ready at" not in one.text and "Traceback" not in one.text
 
 
@@ -182,7 +184,7 @@ def test_a_taken_port_is_refused_in_a_sentence(marked: Marked, launch: Launch) -
         taken.listen()
         port = taken.getsockname()[1]
         one = launch("--port", str(port))
-        assert one.process.wait(60) == 1
+        assert one.process.wait(120) == 1
     assert f"port {port}" in one.text and "--port" in one.text and "Traceback" not in one.text
     assert marked.pids() == set()
 
@@ -191,7 +193,7 @@ def test_a_service_that_cannot_start_shows_the_tail_of_its_log(marked: Marked, l
     broken = tmp_path / "broken.json"
     broken.write_text("{}")
     one = launch(tokenizer=broken)
-    assert one.process.wait(90) == 1
+    assert one.process.wait(120) == 1
     assert "server ended with status" in one.text and "last lines of the log" in one.text
     assert "server.log" in one.text
     assert marked.pids() == set()

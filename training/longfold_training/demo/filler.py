@@ -20,7 +20,11 @@ _SENTENCE_END = re.compile(r"(?<=[.!?])[\"”']?\s+(?=[\"“'A-Z])")
 _SKIPPED = ("test", "tests", "idlelib", "lib2to3", "site-packages", "pydoc_data", "turtledemo", "encodings", "__pycache__")
 """Standard-library folders not read: tests, and `pydoc_data`, whose topics are kept as documents for evaluation."""
 
-_SHARES = {"prose": 0.45, "library": 0.2, "grammar": 0.35}
+_SHARES: dict[Split, dict[str, float]] = {
+    "train": {"prose": 0.45, "library": 0.2, "grammar": 0.35},
+    "heldout": {"prose": 0.65, "library": 0.35},
+}
+"""How often a run comes from each source; the filler grammar is never used as held-out text."""
 
 
 @cache
@@ -101,7 +105,7 @@ def invented(rng: Random) -> tuple[str, bool]:
 
 def run(rng: Random, split: Split) -> list[tuple[str, bool]]:
     """A few consecutive sentences of one source, each with whether it stands on a line of its own."""
-    source = rng.choices(tuple(_SHARES), tuple(_SHARES.values()))[0]
+    source = rng.choices(tuple(_SHARES[split]), tuple(_SHARES[split].values()))[0]
     paragraphs = prose(split) if source == "prose" else library(split) if source == "library" else ()
     if not paragraphs:
         return [invented(rng) for _ in range(rng.randint(1, 3))]

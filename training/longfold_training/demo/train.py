@@ -21,6 +21,7 @@ from tokenizers import Tokenizer
 from longfold_training.demo.corpus import corpus
 from longfold_training.demo.initialisation import initialise
 from longfold_training.demo.model import Policy, Shape
+from longfold_training.demo.muon import Muon
 from longfold_training.demo.packing import Batch, pack
 from longfold_training.demo.rows import make_row
 from longfold_training.demo.schedule import LOADS, Load, Schedule
@@ -103,8 +104,7 @@ def optimizers(policy: Policy, parts: int) -> list[torch.optim.Optimizer]:
     others = [weight for name, weight in policy.named_parameters() if weight.dim() != 2 or "embed" in name]
     return [
         *(
-            torch.optim.Muon(matrices[part::parts], lr=1.0, weight_decay=0.0, momentum=0.95, adjust_lr_fn="match_rms_adamw")
-            for part in range(parts)
+            Muon(matrices[part::parts], lr=1.0) for part in range(parts)
         ),
         torch.optim.AdamW(others, lr=1.0, betas=(0.9, 0.97), weight_decay=0.0),
     ]

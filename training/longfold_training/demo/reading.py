@@ -1,0 +1,131 @@
+"""The reading loop in torch: many questions on one document share each chunk's computation. Knows no engine and no scoring.
+
+For quick work during training. What is served is measured through an engine with the agent's own loop, see `evaluate.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from longfold_agent.profiles import demo as prompt
+from tokenizers import Tokenizer
+from torch import Tensor
+
+from longfold_training.demo.model import Cache, Policy
+
+_HIDDEN = -1e4
+
+
+@dataclass(slots=True)
+class State:
+    """Where one question stands."""
+
+    question: str
+    memory: str = ""
+    plan: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """One decision to keep or write."""
+
+    margin: float
+    """Logit of <keep> minus the best other logit."""
+    before: str
+    after: str
+
+
+class Reader:
+    """Greedy reading and answering with a policy."""
+
+    def __init__(self, policy: Policy, tokenizer: Tokenizer, keep_bias: float = 0.0) -> None:
+        self.policy = policy
+        self.tokenizer = tokenizer
+        self.keep_bias = keep_bias
+
+    @torch.no_grad()
+    def read(self, text: str, states: Sequence[State]) -> list[Gate]:
+        """Read one chunk for every question, in place."""
+        chunk = torch.tensor([self.tokenizer.encode(prompt.render_chunk(text)).ids])
+        cache = self.policy.new_cache()
+        self.policy.hidden(chunk, None, None, cache)
+        prompts = [prompt.render_question(state.question, state.memory, state.plan) for state in states]
+        logits, continued = self._start(prompts, cache, chunk.shape[1])
+        keep = logits[:, prompt.KEEP] + self.keep_bias
+        others = logits.clone()
+        others[:, prompt.KEEP] = -torch.inf
+        margins = (keep - others.max(-1).values).tolist()
+        writing = [number for number, margin in enumerate(margins) if margin <= 0]
+        replies = self._continue(others, continued, writing, 72)
+        gates = []
+        for number, state in enumerate(states):
+            before = state.memory
+            if number in replies:
+                parsed = prompt.parse_update(replies[number])
+                if parsed is not None and prompt.grounded(parsed[0], before, text):
+                    state.memory, state.plan = parsed
+            gates.append(Gate(margins[number], before, state.memory))
+        return gates
+
+    @torch.no_grad()
+    def answer(self, states: Sequence[State], options: Sequence[Sequence[str]]) -> list[str]:
+        """Answers from memory alone."""
+        prompts = [prompt.render_answer(state.question, some, state.memory) for state, some in zip(states, options, strict=True)]
+        logits, continued = self._start(prompts, None, 0)
+        replies = self._continue(logits, continued, range(len(prompts)), 48)
+        return [replies[number].removesuffix("<eos>").strip() for number in range(len(prompts))]
+
+    def _start(self, prompts: Sequence[str], shared: Cache | None, offset: int) -> tuple[Tensor, _Continued]:
+        encoded = [self.tokenizer.encode(text).ids for text in prompts]
+        rows, longest = len(encoded), max(map(len, encoded))
+        tokens = torch.zeros(rows, longest, dtype=torch.long)
+        real = torch.zeros(rows, longest, dtype=torch.bool)
+        positions = torch.zeros(rows, longest, dtype=torch.long)
+        for row, ids in enumerate(encoded):
+            start = longest - len(ids)
+            tokens[row, start:] = torch.tensor(ids)
+            real[row, start:] = True
+            positions[row, start:] = torch.arange(offset, offset + len(ids))
+        visible = torch.ones(longest, longest, dtype=torch.bool).tril()[None] & real[:, None, :]
+        visible |= torch.eye(longest, dtype=torch.bool)[None]
+        visible = torch.cat((torch.ones(rows, longest, offset, dtype=torch.bool), visible), 2)
+        mask = torch.zeros(visible.shape).masked_fill(~visible, _HIDDEN)[:, None]
+        cache: Cache = self.policy.new_cache()
+        if shared is not None:
+            for layer, pair in enumerate(shared):
+                if pair is not None:
+                    cache[layer] = (pair[0].expand(rows, -1, -1, -1), pair[1].expand(rows, -1, -1, -1))
+        hidden = self.policy.hidden(tokens, positions, mask, cache)
+        seen = torch.cat((torch.ones(rows, offset, dtype=torch.bool), real), 1)
+        return self.policy.logits(hidden[:, -1]), _Continued(cache, seen, positions[:, -1])
+
+    def _continue(self, logits: Tensor, state: _Continued, rows: Sequence[int], limit: int) -> dict[int, str]:
+        """Greedy replies of some rows, specials kept, cut after <eos>."""
+        if not rows:
+            return {}
+        index = torch.tensor(list(rows))
+        cache: Cache = [None if pair is None else (pair[0][index], pair[1][index]) for pair in state.cache]
+        seen, positions = state.seen[index], state.positions[index]
+        following = logits[index].argmax(-1)
+        said = [[token] for token in following.tolist()]
+        for _ in range(limit - 1):
+            if all(prompt.EOS in row for row in said):
+                break
+            seen = torch.cat((seen, torch.ones(len(rows), 1, dtype=torch.bool)), 1)
+            mask = torch.zeros(seen.shape).masked_fill(~seen, _HIDDEN)[:, None, None]
+            positions = positions + 1
+            hidden = self.policy.hidden(following[:, None], positions[:, None], mask, cache)
+            following = self.policy.logits(hidden[:, -1]).argmax(-1)
+            for row, token in enumerate(following.tolist()):
+                said[row].append(token)
+        cut = [row[: row.index(prompt.EOS) + 1] if prompt.EOS in row else row for row in said]
+        return {number: self.tokenizer.decode(row, skip_special_tokens=False) for number, row in zip(rows, cut, strict=True)}
+
+
+@dataclass(frozen=True, slots=True)
+class _Continued:
+    cache: Cache
+    seen: Tensor
+    positions: Tensor
