@@ -21,6 +21,7 @@ from pathlib import Path
 
 import demo_documents
 
+from longfold_agent.errors import AgentError
 from longfold_agent.tokens import load_tokens
 from longfold_server.stack.console import Screen
 from longfold_server.stack.errors import StackError
@@ -41,7 +42,7 @@ def main() -> int:
     try:
         with tempfile.TemporaryDirectory(prefix="longfold-demo-") as folder:
             return asyncio.run(demo(options, Path(folder)))
-    except StackError as error:
+    except (StackError, AgentError) as error:
         print(f"demo: {error}", file=sys.stderr)
         return 1
     except (KeyboardInterrupt, asyncio.CancelledError):

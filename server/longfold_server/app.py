@@ -19,6 +19,7 @@ from longfold_client.types import AnswerRequest, Problem
 from longfold_server import __version__, problems
 from longfold_server.auth import Keys
 from longfold_server.drain import Drain
+from longfold_server.ending import end
 from longfold_server.ingest import DocumentStore
 from longfold_server.jobs.bell import Bell
 from longfold_server.jobs.connection import connect
@@ -124,10 +125,9 @@ async def _running(held: Resources) -> AsyncIterator[None]:
     finally:
         held.drain.begin()
         workers = [task for task in held.tasks if task.get_name() == "worker"]
-        await asyncio.gather(*workers, return_exceptions=True)
-        for task in held.tasks:
-            task.cancel()
-        await asyncio.gather(*held.tasks, return_exceptions=True)
+        if workers:
+            await asyncio.wait(workers)
+        await end(*held.tasks)
 
 
 async def _call_on_drain(held: Resources) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 
 from fastapi import Request
 from pydantic import ValidationError
+from starlette.requests import ClientDisconnect
 
 from longfold_client.types import AnswerRequest
 from longfold_server.codes import Code
@@ -14,6 +16,8 @@ from longfold_server.problems import RequestProblem, invalid, invalid_body, prob
 
 THREADED_BYTES = 256_000
 """Larger bodies are parsed beside the event loop."""
+DISCARDED_BYTES, DISCARDING_SECONDS = 32_000_000, 3.0
+"""How much of a body that is refused is still taken from the wire."""
 
 
 def declared_length(request: Request) -> int:
@@ -30,16 +34,33 @@ def too_large(limit: int, what: str) -> RequestProblem:
 
 
 async def bounded(request: Request, limit: int, what: str) -> AsyncIterator[bytes]:
-    """The body in pieces. Raises `RequestProblem` (413) before or while it passes `limit` bytes."""
-    if declared_length(request) > limit:
+    """The body in pieces. Raises `RequestProblem` (413) when its length or what has arrived passes `limit` bytes."""
+    size, over = 0, declared_length(request) > limit
+    if over:
+        await _discard(request)
         raise too_large(limit, what)
-    size = 0
     async for piece in request.stream():
         size += len(piece)
         if size > limit:
-            raise too_large(limit, what)
+            over = True
+            break
         if piece:
             yield piece
+    if over:
+        await _discard(request)
+        raise too_large(limit, what)
+
+
+async def _discard(request: Request) -> None:
+    """Reads a little further: a caller that is still sending when its connection is reset never sees the answer."""
+    left = DISCARDED_BYTES
+    with suppress(TimeoutError, ClientDisconnect):
+        async with asyncio.timeout(DISCARDING_SECONDS):
+            while left > 0:
+                message = await request.receive()
+                left -= len(message.get("body", b""))
+                if message["type"] != "http.request" or not message.get("more_body", False):
+                    return
 
 
 def media_type(request: Request) -> str:

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 PROFILES = ("demo", "general", "qwenlong")
 
@@ -202,8 +203,11 @@ def _up(arguments: argparse.Namespace) -> int:
 
 
 def _serve(arguments: argparse.Namespace) -> int:
-    roles = {"serve": ["api", "worker"], "api": ["api"], "worker": ["worker"]}[arguments.command]
-    given = {name: getattr(arguments, name) for name in ("host", "port") if getattr(arguments, name) is not None}
+    roles = {"serve": "api,worker", "api": "api", "worker": "worker"}[arguments.command]
+    given: dict[str, Any] = {
+        name: getattr(arguments, name) for name in ("host", "port") if getattr(arguments, name) is not None
+    }
+    given["roles"] = roles
 
     from pydantic import ValidationError
 
@@ -212,7 +216,7 @@ def _serve(arguments: argparse.Namespace) -> int:
     from longfold_server.settings import Settings
 
     try:
-        settings = Settings(roles=roles, **given)
+        settings = Settings(**given)
         return serve(settings)
     except ValidationError as error:
         # Never pydantic's own text: it would print the values, keys among them.

@@ -111,8 +111,8 @@ def make_engine(settings: Settings) -> Engine:
     return VLLMEngine(
         base_urls=settings.engine_urls,
         model=settings.engine_model,
-        api_key=None if key is None else key.get_secret_value(),
-        affinity_header=settings.engine_affinity_header,
+        api_key="" if key is None else key.get_secret_value(),
+        affinity_header=settings.engine_affinity_header or "",
         timeout=settings.engine_timeout_seconds,
     )
 

@@ -15,6 +15,7 @@ from longfold_client.types import JobStatus, Problem
 from longfold_server.answering.answer import answer
 from longfold_server.answering.parts import Parts, Run
 from longfold_server.drain import Drain
+from longfold_server.ending import end
 from longfold_server.errors import Interrupted, JobCancelled, LeaseLost, StoreUnavailable
 from longfold_server.jobs.bell import Bell
 from longfold_server.jobs.records import Claim
@@ -85,24 +86,25 @@ class Worker:
         the leases end."""
         stopping = asyncio.create_task(self._drain.wait())
         stopping.add_done_callback(lambda task: self._wake.set())
-        try:
-            async with self._bell.listen(self._store.keys.signals, self._on_signal):
+        async with self._bell.listen(self._store.keys.signals, self._on_signal):
+            try:
                 while not self._drain.begun:
                     self._wake.clear()
-                    try:
-                        claimed = await self._claim()
-                        pause = IDLE_SECONDS if self._bell.heard else 0.1
-                    except StoreUnavailable:
-                        claimed, pause = False, AWAY_SECONDS
-                    if not claimed:
-                        with suppress(TimeoutError):
-                            await asyncio.wait_for(self._wake.wait(), pause)
+                    await self._claim_or_wait()
                 await self._close()
-        finally:
-            stopping.cancel()
-            for task in self._tasks:
-                task.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+            finally:
+                await end(stopping, *self._tasks)
+
+    async def _claim_or_wait(self) -> None:
+        """Takes one more job; without one (or a free place, or Redis) waits for a signal, but not for long."""
+        try:
+            if await self._claim():
+                return
+            pause = IDLE_SECONDS if self._bell.heard else 0.1
+        except StoreUnavailable:
+            pause = AWAY_SECONDS
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._wake.wait(), pause)
 
     def _on_signal(self, message: str) -> None:
         verb, _, job = message.partition(" ")
@@ -155,16 +157,12 @@ class Worker:
         dropped = asyncio.create_task(held.dropped.wait())
         try:
             await asyncio.wait({work, dropped}, return_when=asyncio.FIRST_COMPLETED)
-            if not work.done():
-                work.cancel()
-            await asyncio.wait({work})
+            await end(work)
             error = None if work.cancelled() else work.exception()
             why = held.why if work.cancelled() or error is not None else None
             await self._end(lease, why, error)
         finally:
-            for task in (work, beat, dropped):
-                task.cancel()
-            await asyncio.gather(work, beat, dropped, return_exceptions=True)
+            await end(work, beat, dropped)
 
     async def _answer(self, claim: Claim, lease: Lease) -> None:
         await answer(Run(self._parts, claim, lease, lambda: self._drain.begun))

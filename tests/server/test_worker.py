@@ -1,4 +1,5 @@
-"""Lost workers, lost leases, cancels, drains, engines and stores that go away: the answer stays the same, no chunk is applied twice."""
+"""Lost workers, lost leases, cancels, drains, engines and stores that go away: the answer stays the same, no chunk is
+applied twice."""
 
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ from collections import Counter
 from longfold_agent.engines.scripted import ScriptedEngine, prompt_text
 from longfold_agent.errors import ContextOverflow, EngineOverloaded, EngineRejected, EngineUnavailable
 from longfold_agent.types import Completion
+from longfold_server.ending import end
 
 FACTS = {1: "FACT one is red.", 4: "FACT two is blue.", 8: "FACT three is green."}
 
@@ -36,11 +38,9 @@ async def read_at_least(service, job, chunks, until):
     await until(enough)
 
 
-def kill_worker(service):
+async def kill_worker(service):
     """Ends the worker like a power cut: nothing is released, no commit follows."""
-    for task in service.app.state.resources.tasks:
-        if task.get_name() in ("worker", "bell"):
-            task.cancel()
+    await end(*(task for task in service.app.state.resources.tasks if task.get_name() in ("worker", "bell")))
 
 
 async def test_a_killed_worker_is_replaced_and_no_chunk_is_applied_twice(start, text_with, reader, until):
@@ -50,13 +50,11 @@ async def test_a_killed_worker_is_replaced_and_no_chunk_is_applied_twice(start, 
     async with start(ScriptedEngine(reader, latency=0.1), lease_seconds=0.6) as first:
         job = (await first.ask(text, mode="fold"))["id"]
         await read_at_least(first, job, 3, until)
-        kill_worker(first)
+        await kill_worker(first)
         before = first.engine.calls
         async with start(ScriptedEngine(reader), lease_seconds=0.6) as second:
             found = await second.finished(job)
             steps = await steps_of(second, job)
-            print("HASH", await second.app.state.resources.redis.hgetall(f"lf:{{{job}}}:job"))
-            print(second.app.state.resources.metrics.render().decode())
             assert metric(second, "longfold_job_takeovers_total") == 1
         read_again = before + second.engine.calls - expected["result"]["usage"]["calls"]
     assert found["result"]["answer"] == expected["result"]["answer"] == "FACT three is green."

@@ -42,9 +42,9 @@ class Rounds:
         return self._elapsed() > self._retry.seconds
 
     async def rest(self, failures: Sequence[EngineError]) -> None:
-        """Waits before the next round; raises the last of the failures where the time would be over by then.
+        """Waits before the next round; raises the last failure where the time would be over by then.
 
-        When every failure says when to come back (Retry-After), the wait lasts at least until the first of them is free.
+        When every failure says when to come back (Retry-After), the wait lasts at least until the first is free.
         """
         delay = min(LONGEST_BACKOFF, FIRST_BACKOFF * 2 ** min(self._rested, 30)) * (0.5 + self._retry.jitter() / 2)
         asked = [failure.retry_after if isinstance(failure, EngineOverloaded) else None for failure in failures]

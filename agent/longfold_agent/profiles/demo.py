@@ -1,6 +1,6 @@
 """Prompt profile of the demo policy: raw completion prompts in its own special tokens. Knows no engine and no weights.
 
-read:    <chunk>{text}<q> {question}<mem> {memory}<plan> {plan}<out>   ->  <keep>  |  <mem> {memory}<plan> {plan}<eos>
+read:    <chunk>{text}<q> {question}<mem> {memory}<plan> {plan}<out>   ->  <keep>  |  <quote> {quote}<mem> {memory}<plan> {plan}<eos>
 answer:  <q> {question}[<opt> A {option}<opt> B {option} ...]<mem> {memory}<ans>   ->  {answer}<eos>
 
 The training package renders its rows with the functions of this module, so what is trained is what is served.
@@ -31,9 +31,9 @@ from longfold_agent.types import (
     UpdateKind,
 )
 
-SPECIALS = ("<pad>", "<chunk>", "<q>", "<mem>", "<plan>", "<out>", "<eos>", "<ans>", "<opt>", "<keep>")
+SPECIALS = ("<pad>", "<chunk>", "<q>", "<mem>", "<plan>", "<out>", "<eos>", "<ans>", "<opt>", "<keep>", "<quote>")
 """The policy's special tokens; their ids are their places in this tuple."""
-PAD, CHUNK, QUESTION, MEMORY, PLAN, OUT, EOS, ANS, OPT, KEEP = range(len(SPECIALS))
+PAD, CHUNK, QUESTION, MEMORY, PLAN, OUT, EOS, ANS, OPT, KEEP, QUOTE = range(len(SPECIALS))
 NOTHING = "none"
 """How an empty memory or plan is written."""
 AFTER_FIND = "watch for changes"
@@ -53,9 +53,9 @@ def render_question(question: str, memory: str, plan: str) -> str:
     return f"<q> {question}<mem> {memory or NOTHING}<plan> {plan or NOTHING}<out>"
 
 
-def render_update(memory: str, plan: str) -> str:
-    """The reply that rewrites memory and plan."""
-    return f"<mem> {memory}<plan> {plan}<eos>"
+def render_update(quote: str, memory: str, plan: str) -> str:
+    """The reply that rewrites memory and plan; `quote` is the chunk's own words that lead to the value."""
+    return f"<quote> {quote}<mem> {memory}<plan> {plan}<eos>"
 
 
 def render_answer(question: str, options: Sequence[str], memory: str) -> str:
@@ -171,7 +171,7 @@ def profile(budgets: Budgets = BUDGETS) -> DemoProfile:
 
 
 _SPECIAL = re.compile("|".join(re.escape(special) for special in SPECIALS))
-_UPDATE = re.compile(r"<mem>(?P<memory>[^<]*)<plan>(?P<plan>[^<]*)(?:<eos>)?\s*")
+_UPDATE = re.compile(r"(?:<quote>[^<]*)?<mem>(?P<memory>[^<]*)<plan>(?P<plan>[^<]*)(?:<eos>)?\s*")
 
 
 def parse_update(reply: str) -> tuple[str, str] | None:

@@ -12,6 +12,7 @@ from longfold_agent.types import Query
 from longfold_client.types import DocumentInfo, EventType, Mode, Route
 from longfold_server.answering.parts import Run
 from longfold_server.codes import Code
+from longfold_server.ending import end
 from longfold_server.errors import JobFailure
 from longfold_server.ingest.documents import StoredDocument
 from longfold_server.jobs.records import Source
@@ -86,9 +87,7 @@ async def _ingest(run: Run) -> list[DocumentInfo]:
             Code.DEADLINE_EXCEEDED, f"the limit of {limit:g} s ended while the documents were being fetched"
         ) from None
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end(*tasks)
 
 
 async def _document(run: Run, index: int, source: Source) -> DocumentInfo:

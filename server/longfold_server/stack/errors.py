@@ -14,6 +14,9 @@ from pathlib import Path
 
 from longfold_server.errors import ServerError
 
+LINE_END = 250
+"""Characters kept of each end of a long log line."""
+
 
 class StackError(ServerError):
     """Root of what the embedded stack raises on purpose."""
@@ -48,6 +51,3 @@ class ChildFailed(StackError):
 def _shortened(line: str) -> str:
     """A log line for a terminal: a traceback in one line says the most at both ends."""
     return line if len(line) <= 2 * LINE_END else f"{line[:LINE_END]} ... {line[-LINE_END:]}"
-
-
-LINE_END = 250

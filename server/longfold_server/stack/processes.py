@@ -143,6 +143,9 @@ class Child:
         except ChildFailed as failure:
             self._tell(State.FAILED, failure.why)
             raise
+        except asyncio.CancelledError:
+            self._tell(State.STOPPED)
+            raise
 
     async def supervise(self) -> None:
         """Watch a started child and restart it whenever it dies or stays unhealthy. Raises `ChildFailed` when it is

@@ -11,18 +11,19 @@ import importlib.metadata
 import importlib.util
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import httpx
 
 from longfold_server.stack.errors import BadConfiguration, NotInstalled
-from longfold_server.stack.processes import Child, Command, Patience, Report
+from longfold_server.stack.processes import Child, Command, Patience, Report, Status
 
 WINDOW_MOST = 65_536
 """A chunk, the memory and the output of the largest profile; a longer window only costs KV cache."""
@@ -35,6 +36,8 @@ MISSING = (
     "vLLM is not installed: `pip install 'longfold-server[cpu]'` (CPU) or `pip install 'longfold-server[gpu]'` "
     "(NVIDIA GPU), or pass --engine-url for a vLLM that runs elsewhere"
 )
+LOG_PREFIX = re.compile(r"^(\([^)]*\) )?([A-Z]+ [0-9-]+ [0-9:]+ \[[^]]*\] *)?")
+"""Process, level, time and source line before what a log line says: noise in a status line."""
 PROBE = """
 import importlib.metadata as m, importlib.util as u, json
 def version(name):
@@ -208,7 +211,18 @@ def child(
     """A vLLM of our own, not yet started, and its base URL. Raises `BadConfiguration`."""
     url = f"http://127.0.0.1:{options.port}"
     log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def shortened(status: Status) -> None:
+        if report is not None:
+            report(replace(status, detail=LOG_PREFIX.sub("", status.detail)))
+
     process = Child(
-        "vllm", command(found, options), lambda: alive(url), log, patience=PATIENCE, report=report, keep_open=keep_open
+        "vllm",
+        command(found, options),
+        lambda: alive(url),
+        log,
+        patience=PATIENCE,
+        report=shortened,
+        keep_open=keep_open,
     )
     return process, url

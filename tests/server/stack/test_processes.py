@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,10 @@ from longfold_server.stack.processes import Child, Command, Patience, State, Sta
 QUICK = Patience(
     start=30.0, grace=5.0, check_every=0.05, unhealthy=0.3, backoff_first=0.01, backoff_most=0.1, attempts=3
 )
+
+
+def has_restarted(child: Child, times: int) -> bool:
+    return child.restarts == times
 
 
 async def always() -> bool:
@@ -137,7 +142,7 @@ async def test_a_killed_child_is_replaced(marked: Marked, tmp_path: Path) -> Non
             before = child.pid
             assert before is not None
             os.kill(before, signal.SIGKILL)
-            await until(lambda want=restarts: child.restarts == want)
+            await until(partial(has_restarted, child, restarts))
             assert child.state is State.READY
             assert child.pid not in (None, before)
             assert len(marked.pids()) == 2, "one reaper and one program"

@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -99,6 +100,9 @@ class Up:
         assert isinstance(found, dict)
         return found
 
+    def has_restarted(self, name: str) -> bool:
+        return bool(self.component(name)["restarts"] == 1)
+
     def wait_ready(self) -> str:
         """The service's URL once it can be asked."""
         assert eventually(lambda: "longfold is ready at" in self.text or self.process.poll() is not None, 120), (
@@ -148,7 +152,7 @@ def test_a_stack_starts_heals_and_ends(marked: Marked, launch: Launch) -> None:
 
     for name in ("redis", "server"):
         os.kill(one.component(name)["pid"], signal.SIGKILL)
-        assert eventually(lambda name=name: one.component(name)["restarts"] == 1, 120), one.text
+        assert eventually(partial(one.has_restarted, name), 120), one.text
         assert eventually(lambda: ready(url), 120), one.text
 
     one.process.send_signal(signal.SIGINT)

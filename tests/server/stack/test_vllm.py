@@ -136,3 +136,19 @@ def test_a_vllm_in_an_environment_of_its_own_is_found_by_its_command(
 
 async def test_silence_is_not_health() -> None:
     assert not await vllm.alive(f"http://127.0.0.1:{vllm.free_port()}", seconds=1)
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (
+            "(EngineCore pid=11) INFO 11-22 15:42:37 [worker.py:185] Loading weights took 0.13 seconds",
+            "Loading weights took",
+        ),
+        ("WARNING 11-22 15:42:37 [cpu.py:1] Triton is not installed", "Triton is not installed"),
+        ("(APIServer pid=3) Traceback (most recent call last):", "Traceback"),
+        ("plain words (in brackets) [here]", "plain words (in brackets) [here]"),
+    ],
+)
+def test_a_status_line_shows_what_the_log_says_not_where(line: str, said: str) -> None:
+    assert vllm.LOG_PREFIX.sub("", line).startswith(said)

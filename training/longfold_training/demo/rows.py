@@ -13,6 +13,7 @@ from longfold_agent.profiles import demo as prompt
 from tokenizers import Tokenizer
 
 from longfold_training.demo import teacher
+from longfold_training.demo.evidence import evidence
 from longfold_training.demo.story import Key, Story, make_story
 from longfold_training.demo.words import Split
 
@@ -79,7 +80,8 @@ def step(rng: Random, story: Story, key: Key) -> Exercise:
     if not after or after.lower() == before.lower():
         return Exercise(text, "<keep>", True, "keep_same" if after else f"keep_{key.origin}")
     new = prompt.memory_line(key.attribute, key.shown, after)
-    return Exercise(text, prompt.render_update(new, prompt.AFTER_FIND), True, "update" if before else "find")
+    quote = evidence(story.last_statement(key), key.attribute, key.entity, after)
+    return Exercise(text, prompt.render_update(quote, new, prompt.AFTER_FIND), True, "update" if before else "find")
 
 
 def answer(rng: Random, key: Key, split: Split) -> Exercise:
@@ -94,9 +96,9 @@ def answer(rng: Random, key: Key, split: Split) -> Exercise:
     return Exercise(prompt.render_answer(question, options, memory), f" {reply}<eos>", False, "choice" if options else "answer")
 
 
-def make_row(rng: Random, tokenizer: Tokenizer, tokens: int, count: int, split: Split) -> Row:
+def make_row(rng: Random, tokenizer: Tokenizer, tokens: int, count: int, split: Split, plain: float = 0.0) -> Row:
     """A row with a chunk of about `tokens` tokens and about `count` blocks."""
-    story = make_story(rng, tokens, count, split)
+    story = make_story(rng, tokens, count, split, plain)
     chunk = tokenizer.encode(prompt.render_chunk(story.text)).ids
     blocks = []
     for made in exercises(rng, story, count):

@@ -237,7 +237,29 @@ note: {np} {be} {V}
 reminder: {np} {be} {V}
 """
 
+# Where training begins: short statements, so that binding a value to its key is learnt before the ways of saying it.
+_PLAIN = """
+the {A} of {E} is {V}
+the {A} of {E} is {V}
+{E}'s {A} is {V}
+{E}'s {A} is {V}
+the {A} of {E} was {V}
+for {E} the {A} is {V}
+{E} has the {A} {V}
+{E} has {anA} of {V}
+{E} uses the {A} {V}
+{E}: {A} {V}
+{E}: {A}: {V}
+{A} of {E}: {V}
+the {A} for {E} became {V}
+{agent} set the {A} of {E} to {V}
+the {A} of {E} changed to {V}
+the new {A} of {E} is {V}
+{E} was given the {A} {V}
+"""
+
 _RULES: dict[str, str] = {
+    "plain": _PLAIN,
     "state": _STATE,
     "update": _UPDATE,
     "passage": _PASSAGE,

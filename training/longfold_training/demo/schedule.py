@@ -19,10 +19,10 @@ class Load:
 
 
 LOADS = {
-    64: Load(64, 16, 288, 6),
-    128: Load(128, 10, 432, 8),
-    256: Load(256, 6, 688, 11),
-    512: Load(512, 4, 1088, 15),
+    64: Load(64, 14, 320, 6),
+    128: Load(128, 9, 480, 8),
+    256: Load(256, 6, 752, 11),
+    512: Load(512, 4, 1152, 15),
 }
 """Rows of each stage, each about 4,500 tokens a step."""
 
@@ -36,10 +36,18 @@ class Schedule:
     warmup: int = 30
     decay: float = 0.6
     """Share of the steps over which the learning rate falls to zero: accuracy arrives in the decay."""
-    stages: tuple[tuple[int, float], ...] = ((64, 0.0), (128, 0.25), (256, 0.5), (512, 0.88))
+    stages: tuple[tuple[int, float], ...] = ((64, 0.0), (128, 0.25), (256, 0.55))
     """Chunk length and the share of the steps after which it begins."""
     review: float = 0.4
     """Share of steps that repeat a shorter length once a longer one has begun."""
+
+    plain_until: float = 0.1
+    """Share of the steps until which the share of plain statements falls from one to `plain_floor`."""
+    plain_floor: float = 0.12
+
+    def plain(self, step: int) -> float:
+        """Share of statements that are short and plain at a step: binding a value to its key comes before ways of saying it."""
+        return max(self.plain_floor, 1.0 - step / (self.plain_until * self.steps))
 
     def rate(self, step: int) -> float:
         left = 1.0 - step / self.steps

@@ -56,6 +56,11 @@ def state(rng: Random, fact: Fact, other: Fact, third: Fact) -> Passage:
     return Passage(sentence(rng, core), tuple(facts))
 
 
+def plain(rng: Random, fact: Fact) -> Passage:
+    """A short statement without anything around it."""
+    return Passage(sentence(rng, expand(rng, rng.choice(RULES["plain"]), bindings(fact))), (fact,))
+
+
 def update(rng: Random, fact: Fact, before: str) -> Passage:
     """A sentence that says the value changed, often naming the value before."""
     template = rng.choice(RULES["update"])

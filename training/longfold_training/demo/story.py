@@ -43,6 +43,16 @@ class Story:
         """The last value the chunk states for a key; "" when it states none."""
         return self.index.get(name_of(key.entity, key.attribute), "")
 
+    def last_statement(self, key: Key) -> str:
+        """The last passage that states a value for a key; "" when none does."""
+        wanted = name_of(key.entity, key.attribute)
+        stating = (
+            passage.text
+            for passage in reversed(self.passages)
+            if any(name_of(fact.entity, fact.attribute) == wanted for fact in passage.facts)
+        )
+        return next(stating, "")
+
 
 def name_of(entity: str, phrase: str) -> tuple[str, str]:
     """What makes two keys the same: case and a leading article do not matter."""
@@ -85,8 +95,11 @@ def attribute_like(rng: Random, phrase: str, split: Split) -> Attribute:
     return attribute(rng, split)
 
 
-def make_story(rng: Random, tokens: int, count: int, split: Split) -> Story:
-    """A chunk of about `tokens` tokens stating facts of about half of `count` keys, with near misses of them."""
+def make_story(rng: Random, tokens: int, count: int, split: Split, plain: float = 0.0) -> Story:
+    """A chunk of about `tokens` tokens stating facts of about half of `count` keys, with near misses of them.
+
+    plain: share of short, plain statements among all.
+    """
     stated = max(1, round(min(count * 0.6, tokens / 36) * rng.uniform(0.35, 1.1)))
     if rng.random() < 0.06:
         stated = 0
@@ -95,7 +108,7 @@ def make_story(rng: Random, tokens: int, count: int, split: Split) -> Story:
         entity, wanted = _next_subject(rng, [pair for pair in chosen.values()], split)
         prior = make_fact(rng, entity, wanted, split).value if rng.random() < 0.5 else ""
         chosen.setdefault(name_of(entity, wanted.phrase), (Key(entity, wanted.phrase, wanted.kind, prior), wanted))
-    queues = [_passages(rng, key, wanted, split, chosen) for key, wanted in chosen.values()]
+    queues = [_passages(rng, key, wanted, split, chosen, plain) for key, wanted in chosen.values()]
     passages = _interleave(rng, queues)
     for _ in range(rng.randint(0, 1 + tokens // 100)):
         passages.insert(rng.randint(0, len(passages)), _mention(rng, [key for key, _ in chosen.values()], split))
@@ -124,14 +137,17 @@ def _next_subject(rng: Random, have: Sequence[tuple[Key, Attribute]], split: Spl
 
 
 def _passages(
-    rng: Random, key: Key, wanted: Attribute, split: Split, taken: dict[tuple[str, str], tuple[Key, Attribute]]
+    rng: Random, key: Key, wanted: Attribute, split: Split, taken: dict[tuple[str, str], tuple[Key, Attribute]], plain: float
 ) -> list[Passage]:
     """The statements of one key in order: one, or several with changing values."""
     count = rng.choices((1, 2, 3), (0.72, 0.21, 0.07))[0]
     before, out = key.prior, []
     for number in range(count):
         fact = make_fact(rng, key.entity, wanted, split, before)
-        out.append(put(rng, fact, wanted, before, split, taken, later=bool(before)))
+        if rng.random() < plain:
+            out.append(sentences.plain(rng, fact))
+        else:
+            out.append(put(rng, fact, wanted, before, split, taken, later=bool(before)))
         before = fact.value
         if number == 0 and rng.random() < 0.04:
             out.append(put(rng, fact, wanted, "", split, taken, later=False))

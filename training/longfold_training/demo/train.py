@@ -39,7 +39,7 @@ class Config:
     shape: Shape = field(default_factory=Shape)
     peak: float = 4e-3
     decay: float = 0.6
-    stages: tuple[tuple[int, float], ...] = ((64, 0.0), (128, 0.25), (256, 0.5), (512, 0.88))
+    stages: tuple[tuple[int, float], ...] = ((64, 0.0), (128, 0.25), (256, 0.55))
     threads: int = 2
     report_every: int = 25
     validate_every: int = 400
@@ -51,12 +51,12 @@ class Config:
         return Schedule(self.steps, self.peak, decay=self.decay, stages=self.stages)
 
 
-def make_batch(rng: Random, tokenizer: Tokenizer, load: Load, split: Split, *, vary: bool = True) -> Batch:
+def make_batch(rng: Random, tokenizer: Tokenizer, load: Load, split: Split, *, vary: bool = True, plain: float = 0.0) -> Batch:
     """One step's rows; half of the chunks are shorter than the load's length, as the last chunk of a document is."""
     rows = []
     for _ in range(load.rows):
         tokens = load.chunk if not vary or rng.random() < 0.5 else rng.randint(load.chunk * 2 // 5, load.chunk)
-        rows.append(make_row(rng, tokenizer, tokens, load.blocks, split))
+        rows.append(make_row(rng, tokenizer, tokens, load.blocks, split, plain))
     return pack(rows, load.length)
 
 
@@ -191,18 +191,24 @@ class Run:
         schedule = self.config.schedule()
         rng = Random(f"{self.config.seed}/{self.step}")
         load = schedule.load(self.step, rng)
-        batch = make_batch(rng, self.tokenizer, load, "train")
-        total = batch.weights[:, 1:].sum()
-        parts = [part_of(batch, slice(place, None, self.config.threads)) for place in range(self.config.threads)]
-        loss = sum(self.workers.map(lambda part: self._backward(part, total), parts))
-        torch.nn.utils.clip_grad_norm_(self.policy.parameters(), 1.0)
-        for optimizer in self.optimizers:
-            for group in optimizer.param_groups:
-                group["lr"] = schedule.rate(self.step)
-        list(self.workers.map(_apply, self.optimizers))
+        batch = make_batch(rng, self.tokenizer, load, "train", plain=schedule.plain(self.step))
+        loss = self.fit(batch, schedule.rate(self.step))
         self.step += 1
         self.tokens += int((batch.tokens > 0).sum())
         return loss
+
+    def fit(self, batch: Batch, rate: float) -> float:
+        """One update at learning rate `rate`; returns the loss before it."""
+        total = batch.weights[:, 1:].sum()
+        count = self.config.threads
+        parts = [part_of(batch, slice(place, None, count)) for place in range(count)]
+        losses = list(self.workers.map(lambda part: self._backward(part, total), parts))
+        torch.nn.utils.clip_grad_norm_(self.policy.parameters(), 1.0)
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+        list(self.workers.map(_apply, self.optimizers))
+        return sum(losses)
 
     def _backward(self, part: Batch, total: torch.Tensor) -> float:
         with torch.autocast("cpu", torch.bfloat16, enabled=has_bfloat16_units()):
@@ -236,3 +242,17 @@ class Run:
                 if report is not None:
                     report(row)
                 yield row
+
+
+def measured_steps(folder: Path, config: Config, minutes: float) -> int:
+    """Steps that fill about `minutes` on this machine: a few steps of each stage's size are timed, then forgotten."""
+    trial = Run(folder, config)
+    seconds = 0.0
+    shares = [share for _, share in config.stages] + [1.0]
+    for (chunk, start), end in zip(config.stages, shares[1:], strict=True):
+        rng = Random(chunk)
+        began = time.monotonic()
+        for _ in range(3):
+            trial.fit(make_batch(rng, trial.tokenizer, LOADS[chunk], "train"), 0.0)
+        seconds += (time.monotonic() - began) / 3 * (end - start)
+    return max(100, int(minutes * 60 / seconds))

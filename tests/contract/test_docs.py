@@ -1,0 +1,19 @@
+"""The documents under docs/ name every code and every setting there is."""
+
+import re
+from pathlib import Path
+
+from longfold_server.codes import Code, status_of
+from longfold_server.settings import Settings
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+def test_every_code_is_documented_with_its_status() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| (\d+) \|", (DOCS / "errors.md").read_text(), re.MULTILINE)
+    assert {(name, int(status)) for name, status in rows} == {(code.value, status_of(code)) for code in Code}
+
+
+def test_every_setting_is_documented() -> None:
+    names = re.findall(r"^\| `LONGFOLD_(\w+)` \|", (DOCS / "settings.md").read_text(), re.MULTILINE)
+    assert sorted(name.lower() for name in names) == sorted(Settings.model_fields)

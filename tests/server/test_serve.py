@@ -1,0 +1,55 @@
+"""The server as a process: SIGTERM ends event streams with a goodbye, a wrong setting is one sentence."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+
+import httpx
+
+from longfold_server.jobs.connection import connect
+from longfold_server.jobs.records import Source, StoredRequest, new_job_id
+from longfold_server.jobs.store import JobStore
+
+SERVE = """
+import sys
+from longfold_server.serve import serve
+from longfold_server.settings import Settings
+sys.exit(serve(Settings()))
+"""
+
+
+async def test_sigterm_lets_streams_say_goodbye(redis_url, tmp_path, unused_tcp_port):
+    client = connect(redis_url)
+    store, job = JobStore(client), new_job_id()
+    await store.create(job, "body", StoredRequest("What?", (Source(url="http://example.org"),)))
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join(sys.path),
+        "LONGFOLD_REDIS_URL": redis_url,
+        "LONGFOLD_ROLES": "api",
+        "LONGFOLD_DATA_DIR": str(tmp_path / "data"),
+        "LONGFOLD_PORT": str(unused_tcp_port),
+    }
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", SERVE, env=environment, stderr=asyncio.subprocess.PIPE
+    )
+    base = f"http://127.0.0.1:{unused_tcp_port}"
+    async with httpx.AsyncClient(base_url=base, timeout=60, trust_env=False) as web:
+        for _ in range(600):
+            try:
+                if (await web.get("/readyz")).status_code == 200:
+                    break
+            except httpx.TransportError:
+                await asyncio.sleep(0.1)
+        lines = []
+        async with web.stream("GET", f"/answer/{job}/events") as reply:
+            async for line in reply.aiter_lines():
+                lines.append(line)
+                if line == "event: created":
+                    process.send_signal(signal.SIGTERM)
+    _, errors = await asyncio.wait_for(process.communicate(), 60)
+    await client.aclose()
+    assert "event: created" in lines and "event: reconnect" in lines
+    assert b"Traceback" not in errors and process.returncode is not None

@@ -1,0 +1,74 @@
+"""Settings from the environment, and what they refuse."""
+
+from __future__ import annotations
+
+import pytest
+from pydantic import ValidationError
+
+from longfold_server.errors import ConfigError
+from longfold_server.resources import make_profile, make_tokens
+from longfold_server.settings import Settings, is_loopback
+
+KEY = "a-key-of-enough-length"
+
+
+def test_lists_come_as_json_or_with_commas(monkeypatch):
+    monkeypatch.setenv("LONGFOLD_ENGINE_URLS", "http://a:1, http://b:2")
+    monkeypatch.setenv("LONGFOLD_ROLES", '["worker", "api", "worker"]')
+    monkeypatch.setenv("LONGFOLD_FETCH_PORTS", "80,8000")
+    monkeypatch.setenv("LONGFOLD_API_KEYS", KEY)
+    found = Settings()
+    assert found.engine_urls == ["http://a:1", "http://b:2"] and found.roles == ["worker", "api"]
+    assert found.fetch_ports == [80, 8000] and found.api_keys[0].get_secret_value() == KEY
+    assert KEY not in repr(found)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"host": "0.0.0.0"},
+        {"host": "example.org"},
+        {"host": "::"},
+        {"roles": []},
+        {"roles": ["cook"]},
+        {"api_keys": ["short"]},
+        {"fetch_allow_networks": ["10.0.0.0/99"]},
+        {"lease_seconds": 0},
+        {"unknown": 1},
+    ],
+)
+def test_refused(fields):
+    with pytest.raises(ValidationError):
+        Settings(**fields)
+
+
+def test_open_hosts_need_keys_unless_only_probes_are_served():
+    assert Settings(host="0.0.0.0", api_keys=[KEY]).host == "0.0.0.0"
+    assert Settings(host="0.0.0.0", roles=["worker"]).host == "0.0.0.0"
+    with pytest.raises(ValidationError, match="without API keys"):
+        Settings(host="0.0.0.0")
+
+
+@pytest.mark.parametrize(
+    ("host", "inside"),
+    [
+        ("127.0.0.1", True),
+        ("127.8.9.1", True),
+        ("::1", True),
+        ("localhost", True),
+        ("0.0.0.0", False),
+        ("", False),
+        ("10.0.0.1", False),
+    ],
+)
+def test_loopback(host, inside):
+    assert is_loopback(host) is inside
+
+
+def test_a_worker_says_what_it_lacks(tmp_path, words):
+    with pytest.raises(ConfigError, match="LONGFOLD_TOKENIZER"):
+        make_tokens(Settings())
+    with pytest.raises(ConfigError, match="LONGFOLD_TOKENIZER"):
+        make_tokens(Settings(tokenizer=tmp_path / "missing.json"))
+    with pytest.raises(ConfigError, match="profile"):
+        make_profile(Settings(profile_templates=tmp_path / "missing"), words)

@@ -1,0 +1,145 @@
+"""Documents: their gold answers follow from their text, and held-out material stays out of training."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from random import Random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from longfold_agent.profiles.demo import LETTERS, UNKNOWN, options_in, split_question
+from longfold_training.demo import names, values
+from longfold_training.demo.documents import FAMILIES, Material, generate, heldout_templates
+from longfold_training.demo.grammar import expand
+from longfold_training.demo.rules import QUESTIONS, RULES
+from longfold_training.demo.sentences import bindings
+from longfold_training.demo.story import last_values, make_fact, make_story, name_of
+from longfold_training.demo.words import attribute, attributes, split_of
+
+
+@pytest.mark.parametrize("templates", ["heldout", "grammar"])
+@pytest.mark.parametrize("seed", range(4))
+def test_gold_answers_stand_in_the_text(seed: int, templates: str, count: Callable[[str], int]) -> None:
+    material = Material(templates="heldout" if templates == "heldout" else "grammar")
+    document = generate(Random(seed), chunks=5, count=count, chunk_tokens=200, per_family=2, material=material)
+    for item in document.items:
+        query = split_question(item.question)
+        value = item.memories[-1]
+        assert value and value in document.text
+        if item.family == "choice":
+            options = options_in(query.instructions)
+            assert options[LETTERS.index(item.answer)].lower() == value.lower()
+            assert len({option.lower() for option in options}) == len(options) == 4
+        else:
+            assert item.answer == value
+        assert item.key.attribute in query.core
+        assert item.key.entity.removeprefix("the ") in query.core
+
+
+def test_memories_change_only_where_the_chunk_states_the_value(count: Callable[[str], int]) -> None:
+    document = generate(Random(3), chunks=8, count=count, chunk_tokens=160, per_family=3, families=("update",))
+    changes = 0
+    for item in document.items:
+        before = ""
+        for chunk, value in zip(document.chunks, item.memories, strict=True):
+            if value != before:
+                assert value in chunk
+                changes += 1
+            before = value
+    assert changes > len(document.items)
+
+
+def test_absent_facts_have_the_answer_unknown(count: Callable[[str], int]) -> None:
+    document = generate(Random(1), chunks=3, count=count, chunk_tokens=128, per_family=2, families=("absent",))
+    assert [item.answer for item in document.items] == [UNKNOWN, UNKNOWN]
+    assert all(set(item.memories) == {""} for item in document.items)
+
+
+def test_stretches_keep_the_token_budget(count: Callable[[str], int]) -> None:
+    document = generate(Random(2), chunks=6, count=count, chunk_tokens=256, density=0.5)
+    sizes = [count(chunk) for chunk in document.chunks]
+    assert max(sizes) <= 256
+    assert sum(sizes) > 6 * 256 * 0.5
+    assert document.text == "".join(document.chunks)
+
+
+def test_the_same_seed_gives_the_same_document(count: Callable[[str], int]) -> None:
+    one, two, other = (generate(Random(seed), chunks=2, count=count, chunk_tokens=96) for seed in (9, 9, 10))
+    assert one == two
+    assert one != other
+
+
+@given(st.integers(0, 10**6))
+@settings(max_examples=60, deadline=None)
+def test_the_last_stated_value_counts(seed: int) -> None:
+    story = make_story(Random(seed), 96, 6, "train")
+    for key in story.keys:
+        last = ""
+        for passage in story.passages:
+            for fact in passage.facts:
+                if name_of(fact.entity, fact.attribute) == name_of(key.entity, key.attribute):
+                    last = fact.value
+                    assert fact.value in passage.text
+        assert story.last_value(key) == last
+        if key.origin != "stated":
+            assert last == ""
+    assert last_values(story.passages) == story.index
+
+
+@given(st.integers(0, 10**6))
+@settings(max_examples=40, deadline=None)
+def test_training_material_holds_nothing_held_out(seed: int) -> None:
+    rng = Random(seed)
+    held = {one.phrase for one in attributes("heldout")}
+    for _ in range(20):
+        assert attribute(rng, "train").phrase not in held
+        entity = names.entity(rng, "train")
+        assert split_of(entity) == "train"
+        assert split_of(names.entity(rng, "heldout")) == "heldout"
+        assert split_of(names.near(rng, entity, "train")) == "train"
+        assert split_of(values.value(rng, rng.choice(list(values.MAKERS)), "train")) == "train"
+
+
+def test_there_is_enough_to_hold_out_and_to_learn_from() -> None:
+    assert len(heldout_templates("statements")) + len(heldout_templates("updates")) >= 80
+    assert len(attributes("heldout")) >= 80
+    assert len(attributes("train")) >= 400
+    assert not {one.phrase for one in attributes("train")} & {one.phrase for one in attributes("heldout")}
+
+
+def test_no_held_out_template_is_a_sentence_of_the_grammar() -> None:
+    """Skeletons of 20,000 training sentences, values and names taken out, against the held-out ones."""
+    bound = {"A": "QA", "anA": "a QA", "E": "QE", "V": "QV", "X": "QX", "A2": "QB", "anA2": "a QB", "E2": "QF", "V2": "QW", "nl": "\n"}
+
+    def skeleton(text: str) -> str:
+        return re.sub(r"\W+", " ", text).strip().lower()
+
+    held = {
+        skeleton(expand(Random(0), template, bound)) for kind in ("statements", "updates") for template in heldout_templates(kind)
+    }
+    rng = Random(8)
+    for kind in ("state", "update", "passage", "line"):
+        for _ in range(5000):
+            assert skeleton(expand(rng, rng.choice(RULES[kind]), bound)) not in held
+
+
+def test_held_out_questions_are_asked_in_no_training_way() -> None:
+    assert not set(heldout_templates("questions")) & set(QUESTIONS)
+
+
+def test_every_statement_of_the_grammar_holds_its_value() -> None:
+    rng = Random(4)
+    wanted = attribute(rng, "train")
+    fact = make_fact(rng, "Norbel", wanted, "train")
+    for kind in ("state", "update", "passage", "line", "plain"):
+        for template in RULES[kind]:
+            bound = bindings(fact, "the value before", fact, fact)
+            assert fact.value in expand(rng, template, bound)
+            assert "Norbel" in expand(rng, template, bound)
+
+
+def test_every_family_is_asked(count: Callable[[str], int]) -> None:
+    document = generate(Random(0), chunks=2, count=count, chunk_tokens=128)
+    assert tuple(item.family for item in document.items) == FAMILIES

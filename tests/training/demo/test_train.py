@@ -1,0 +1,93 @@
+"""Training: a few steps lower the loss, and a resumed run gives what an unbroken one gives."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from longfold_training.demo.model import Shape
+from longfold_training.demo.muon import Muon, orthogonalise
+from longfold_training.demo.schedule import Schedule
+from longfold_training.demo.train import Config, Run
+from longfold_training.errors import CheckpointError
+from tokenizers import Tokenizer
+
+
+@pytest.fixture
+def config(shape: Shape, monkeypatch: pytest.MonkeyPatch) -> Config:
+    from longfold_training.demo import schedule
+
+    monkeypatch.setitem(schedule.LOADS, 32, schedule.Load(32, 4, 160, 3))
+    return Config(steps=24, shape=shape, stages=((32, 0.0),), report_every=4, validate_every=10**6, checkpoint_every=8)
+
+
+def folder_with(tokenizer: Tokenizer, folder: Path) -> Path:
+    folder.mkdir()
+    tokenizer.save(str(folder / "tokenizer.json"))
+    return folder
+
+
+def test_a_few_steps_lower_the_loss_and_resuming_changes_nothing(config: Config, tokenizer: Tokenizer, tmp_path: Path) -> None:
+    whole = Run(folder_with(tokenizer, tmp_path / "whole"), config)
+    rows = list(whole.train())
+    assert rows[-1]["loss"] < rows[0]["loss"] - 1.0
+    broken = Run(folder_with(tokenizer, tmp_path / "broken"), config)
+    first = list(broken.train(until=16))
+    second = Run(tmp_path / "broken", config, resume=True)
+    assert second.step == 16
+    losses = [second.train_step() for _ in range(8)]
+    assert [row["loss"] for row in first] == [row["loss"] for row in rows[:4]]
+    assert len(losses) == 8
+    for name, weight in whole.policy.state_dict().items():
+        torch.testing.assert_close(second.policy.state_dict()[name], weight, atol=0, rtol=0)
+
+
+def test_a_checkpoint_of_other_settings_is_refused(config: Config, tokenizer: Tokenizer, tmp_path: Path) -> None:
+    run = Run(folder_with(tokenizer, tmp_path / "run"), config)
+    run.save()
+    with pytest.raises(CheckpointError, match="other settings"):
+        Run(tmp_path / "run", replace(config, seed=1), resume=True)
+
+
+def test_the_learning_rate_rises_then_falls_to_zero() -> None:
+    schedule = Schedule(1000)
+    rates = [schedule.rate(step) for step in range(1000)]
+    assert rates[0] < schedule.peak / 10
+    assert max(rates) == pytest.approx(schedule.peak)
+    assert rates[-1] < schedule.peak / 100
+    assert all(later <= earlier for earlier, later in zip(rates[400:], rates[401:], strict=False))
+
+
+def test_statements_are_plain_only_at_the_beginning() -> None:
+    schedule = Schedule(1000)
+    assert schedule.plain(0) == 1.0
+    assert 0.0 < schedule.plain(100) < 1.0
+    assert schedule.plain(900) == 0.0
+
+
+def test_orthogonalised_updates_have_singular_values_near_one() -> None:
+    torch.manual_seed(0)
+    for size in ((8, 24), (24, 8)):
+        values = torch.linalg.svdvals(orthogonalise(torch.randn(2, *size)))
+        assert values.min() > 0.5
+        assert values.max() < 1.5
+
+
+def test_muon_agrees_with_torch() -> None:
+    torch.manual_seed(1)
+    mine = [torch.nn.Parameter(torch.randn(16, 8)), torch.nn.Parameter(torch.randn(8, 16)), torch.nn.Parameter(torch.randn(8, 8))]
+    theirs = [torch.nn.Parameter(weight.detach().clone()) for weight in mine]
+    ours, reference = (
+        Muon(mine, lr=0.1),
+        torch.optim.Muon(theirs, lr=0.1, weight_decay=0.0, momentum=0.95, adjust_lr_fn="match_rms_adamw"),
+    )
+    for _ in range(3):
+        for one, other in zip(mine, theirs, strict=True):
+            one.grad = torch.randn_like(one)
+            other.grad = one.grad.clone()
+        ours.step()
+        reference.step()
+    for one, other in zip(mine, theirs, strict=True):
+        torch.testing.assert_close(one, other, atol=2e-2, rtol=0)  # the reference multiplies in bfloat16

@@ -1,0 +1,157 @@
+"""The trained policy as a Hugging Face folder that vLLM serves: bf16 weights, configuration, tokenizer, model card. Knows no training."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from longfold_agent.profiles.demo import EOS, KEEP, PAD, SPECIALS
+from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer
+from torch import Tensor
+
+from longfold_training.demo.model import Policy, Shape, parameters
+from longfold_training.errors import ExportError
+
+WINDOW = 4096
+"""max_position_embeddings: the largest chunk, question, memory and reply fit many times over."""
+SIZE_LIMIT = 25_000_000
+"""Largest folder in bytes; the policy travels inside a Python package."""
+
+
+def export(policy: Policy, tokenizer: Tokenizer, folder: Path, card: str) -> Path:
+    """Write the policy folder and check it against `policy`. Raises `ExportError` when they disagree or it is too large."""
+    folder.mkdir(parents=True, exist_ok=True)
+    shape = policy.shape
+    weights = {
+        f"model.{name}": weight.detach().to(torch.bfloat16).contiguous() for name, weight in policy.state_dict().items()
+    }
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    tokenizer.save(str(folder / "tokenizer.json"))
+    _write(folder / "config.json", config_of(shape))
+    _write(
+        folder / "generation_config.json",
+        {"do_sample": False, "temperature": 0.0, "eos_token_id": [EOS, KEEP], "pad_token_id": PAD},
+    )
+    _write(
+        folder / "tokenizer_config.json",
+        {
+            "tokenizer_class": "PreTrainedTokenizerFast",
+            "eos_token": SPECIALS[EOS],
+            "pad_token": SPECIALS[PAD],
+            "additional_special_tokens": [name for place, name in enumerate(SPECIALS) if place not in (EOS, PAD)],
+            "add_prefix_space": False,
+            "clean_up_tokenization_spaces": False,
+            "model_max_length": WINDOW,
+        },
+    )
+    (folder / "README.md").write_text(card, encoding="utf-8")
+    size = sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
+    if size > SIZE_LIMIT:
+        raise ExportError(f"the policy folder holds {size} bytes, more than {SIZE_LIMIT}")
+    again = load_policy(folder)
+    for name, weight in policy.state_dict().items():
+        if not torch.equal(again.state_dict()[name], weight.to(torch.bfloat16).to(weight.dtype)):
+            raise ExportError(f"{name} changed on its way through {folder}")
+    return folder
+
+
+def config_of(shape: Shape) -> dict[str, object]:
+    """config.json of the architecture as transformers and vLLM read it."""
+    return {
+        "architectures": ["Qwen3ForCausalLM"],
+        "model_type": "qwen3",
+        "vocab_size": shape.vocabulary,
+        "hidden_size": shape.width,
+        "intermediate_size": shape.inner,
+        "num_hidden_layers": shape.layers,
+        "num_attention_heads": shape.heads,
+        "num_key_value_heads": shape.heads,
+        "head_dim": shape.head,
+        "hidden_act": "silu",
+        "max_position_embeddings": WINDOW,
+        "rms_norm_eps": shape.epsilon,
+        "rope_theta": shape.theta,
+        "rope_scaling": None,
+        "attention_bias": False,
+        "attention_dropout": 0.0,
+        "tie_word_embeddings": True,
+        "use_sliding_window": False,
+        "initializer_range": 0.02,
+        "bos_token_id": None,
+        "eos_token_id": EOS,
+        "pad_token_id": PAD,
+        "dtype": "bfloat16",
+        "torch_dtype": "bfloat16",
+        "use_cache": True,
+    }
+
+
+def load_policy(folder: Path) -> Policy:
+    """The policy of an exported folder, in float32. Raises `ExportError` for a folder of another architecture."""
+    try:
+        config: Mapping[str, object] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        weights: dict[str, Tensor] = load_file(folder / "model.safetensors")
+        shape = Shape(
+            vocabulary=_int(config, "vocab_size"),
+            width=_int(config, "hidden_size"),
+            layers=_int(config, "num_hidden_layers"),
+            heads=_int(config, "num_attention_heads"),
+            head=_int(config, "head_dim"),
+            inner=_int(config, "intermediate_size"),
+        )
+        policy = Policy(shape)
+        policy.load_state_dict({name.removeprefix("model."): weight.float() for name, weight in weights.items()})
+    except (OSError, KeyError, ValueError, RuntimeError) as error:
+        raise ExportError(f"{folder} holds no demo policy: {error}") from error
+    return policy
+
+
+def _int(config: Mapping[str, object], name: str) -> int:
+    value = config[name]
+    if not isinstance(value, int):
+        raise ValueError(f"{name} is not a number")
+    return value
+
+
+def _write(path: Path, content: Mapping[str, object]) -> None:
+    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def model_card(shape: Shape, steps: int, tokens: int, seed: int, figures: str) -> str:
+    """README.md of a policy folder; `figures` is a Markdown table of measured results."""
+    return f"""# longfold demo policy
+
+A policy of {parameters(shape) / 1e6:.1f} million parameters (Qwen3 layout, {shape.layers} layers of width {shape.width}, tied embeddings,
+bf16) that reads a document chunk by chunk and keeps what a question asks for in a one-line memory. It was trained from nothing on CPU
+by `longfold-train demo --steps {steps} --seed {seed}` ({tokens / 1e6:.1f} million tokens of generated documents; no text or weights of others), so
+that longfold can be tried without an accelerator, a download or an account.
+
+## What it can do
+
+- Answer "What is the ATTRIBUTE of ENTITY?" and paraphrases, where some sentence of the documents states the attribute of the entity:
+  numbers, codes, amounts, dates, names and phrases of up to three words.
+- Follow changes: of several values of one attribute the last one stated counts.
+- Multiple choice: "...? A) 12 B) 14 C) 16", two to six options; it answers with the letter.
+- Say `unknown` when the documents state nothing.
+
+## What it cannot do
+
+- Anything else: no reasoning, counting, lists, comparison, several hops or summaries; no questions about an attribute that the text
+  paraphrases ("Who runs ...?" for "the manager of ... is"); no languages but English; no tables in which a value's meaning depends
+  on its column.
+- Requests about the answer's form ("in JSON") are recognised and ignored.
+- It is easily misled by unusual sentences. Its profile refuses replies whose value does not stand in the text, which prevents invented
+  values, not wrong ones.
+
+## Figures
+
+{figures}
+
+## Use
+
+vLLM: `python -m vllm.entrypoints.openai.api_server --model DIR --served-model-name demo --dtype float32 --enforce-eager --max-model-len 2048`,
+with the profile `demo` of longfold_agent, which holds the prompt format, the parser and the sampling settings.
+"""
