@@ -12,8 +12,8 @@ AGAIN_SECONDS = 0.2
 async def end(*tasks: asyncio.Future[Any]) -> None:
     """Cancels tasks until they have ended, and waits for that. Their results and errors stay with them.
 
-    One cancellation is not enough: a client library may lose it between two of its awaits (redis-py does, about once in a
-    hundred calls on a loaded machine), and a heartbeat that lives on would keep a dead job's lease for ever.
+    One cancellation is not always enough: a client library may swallow it between two of its awaits (redis-py does
+    while it reads a reply), and what lives on would keep a dead job's lease for ever.
     """
     going = {task for task in tasks if not task.done()}
     while going:

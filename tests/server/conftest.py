@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import shutil
 import socket
 import subprocess
 import tempfile
@@ -60,6 +61,10 @@ class RedisProcess:
         self._process.kill()
         self._process.wait()
 
+    def close(self) -> None:
+        self.kill()
+        shutil.rmtree(self.socket.parent)
+
     def flush(self) -> None:
         client = sync_redis.Redis.from_url(self.url)
         client.flushall()
@@ -71,7 +76,7 @@ def shared_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisProc
     process = RedisProcess(tmp_path_factory.mktemp("redis"))
     process.start()
     yield process
-    process.kill()
+    process.close()
 
 
 @pytest.fixture
@@ -87,7 +92,7 @@ def own_redis(tmp_path: Path) -> Iterator[RedisProcess]:
     process = RedisProcess(tmp_path / "own-redis")
     process.start()
     yield process
-    process.kill()
+    process.close()
 
 
 @pytest.fixture

@@ -52,4 +52,5 @@ async def test_sigterm_lets_streams_say_goodbye(redis_url, tmp_path, unused_tcp_
     _, errors = await asyncio.wait_for(process.communicate(), 60)
     await client.aclose()
     assert "event: created" in lines and "event: reconnect" in lines
+    print(errors.decode())
     assert b"Traceback" not in errors and process.returncode is not None

@@ -85,14 +85,14 @@ async def test_a_kept_memory_is_not_stored_again(finished):
 
 async def test_thousands_of_steps_are_all_kept(start, text_with):
     async with start(lease_seconds=30) as service:
-        job = (await service.ask(text_with(1500, {700: "FACT one is red."}), mode="fold"))["id"]
+        job = (await service.ask(text_with(600, {300: "FACT one is red."}), mode="fold"))["id"]
         assert (await service.finished(job, seconds=120))["result"]["answer"] == "FACT one is red."
         found, after = [], 0
         while after is not None:
             one = await page(service, job, after=after, limit=200)
             found += one["steps"]
             after = one["next"]
-    assert [step["chunk"] for step in found] == list(range(len(found))) and len(found) >= 1500
+    assert [step["chunk"] for step in found] == list(range(len(found))) and len(found) >= 600
     assert [bool(step["memory"]) for step in found] == sorted(bool(step["memory"]) for step in found)
 
 

@@ -1,4 +1,5 @@
-"""Command line `longfold-train`: parses arguments and shows progress. Knows no training; heavy imports follow the parsing."""
+"""Command line `longfold-train`: parses arguments and shows progress. Knows no training; heavy imports follow the
+parsing."""
 
 from __future__ import annotations
 
@@ -16,10 +17,17 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="longfold-train", description="Train longfold policies.")
     commands = top.add_subparsers(dest="command", required=True)
     demo = commands.add_parser("demo", help="train the demo policy from nothing on this machine's CPU")
-    demo.add_argument("--out", type=Path, required=True, metavar="DIR", help="run folder; the policy is written to DIR/policy")
+    demo.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="run folder; the policy is written to DIR/policy"
+    )
     demo.add_argument("--seed", type=int, default=0)
     demo.add_argument("--steps", type=int, default=DEFAULT_STEPS, help="optimiser steps (default %(default)s)")
-    demo.add_argument("--minutes-plan", type=float, metavar="M", help="choose the steps to fill about M minutes, measured on this machine")
+    demo.add_argument(
+        "--minutes-plan",
+        type=float,
+        metavar="M",
+        help="choose the steps to fill about M minutes, measured on this machine",
+    )
     demo.add_argument("--threads", type=int, default=2, help="cores to use (default %(default)s)")
     demo.add_argument("--resume", action="store_true", help="go on from DIR/checkpoint.pt")
     return top
@@ -40,7 +48,14 @@ def _demo(given: argparse.Namespace) -> int:
     from dataclasses import replace
 
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
     from longfold_training.demo.export import export, model_card
     from longfold_training.demo.train import Config, Run, measured_steps

@@ -1,7 +1,7 @@
 """Prompt profile of the demo policy: raw completion prompts in its own special tokens. Knows no engine and no weights.
 
 read:    <chunk>{text}<q> {question}<mem> {memory}<plan> {plan}<out>   ->  <keep>  |  <quote> {quote}<mem> {memory}<plan> {plan}<eos>
-answer:  <q> {question}[<opt> A {option}<opt> B {option} ...]<mem> {memory}<ans>   ->  {answer}<eos>
+answer:  <q> {question}[<opt> {option} A<opt> {option} B ...]<mem> {memory}<ans>   ->  {value}[ {letter}]<eos>
 
 The training package renders its rows with the functions of this module, so what is trained is what is served.
 """
@@ -59,14 +59,31 @@ def render_update(quote: str, memory: str, plan: str) -> str:
 
 
 def render_answer(question: str, options: Sequence[str], memory: str) -> str:
-    """The answer prompt; `options` are the texts behind the letters A, B, ..."""
-    choices = "".join(f"<opt> {letter} {option}" for letter, option in zip(LETTERS, options, strict=False))
+    """The answer prompt; `options` are the texts of the letters A, B, ...
+
+    A letter stands behind its option, and the reply says the value before the letter: both are then copied, not
+    compared.
+    """
+    choices = "".join(f"<opt> {option} {letter}" for letter, option in zip(LETTERS, options, strict=False))
     return f"<q> {question}{choices}<mem> {memory or NOTHING}<ans>"
+
+
+def render_reply(value: str, letter: str = "") -> str:
+    """The reply to the answer prompt; `letter` where there are options and one of them is the value."""
+    return f" {value} {letter}<eos>" if letter else f" {value}<eos>"
+
+
+def read_reply(reply: str, options: Sequence[str]) -> str:
+    """What a reply answers: with options its letter, else the value."""
+    text = reply.strip().removesuffix("<eos>").strip()
+    value, _, letter = text.rpartition(" ")
+    return letter if options and value and letter in tuple(LETTERS[: len(options)]) else text
 
 
 def memory_line(attribute: str, entity: str, value: str) -> str:
     """The memory the policy is taught to write: one line a person can read."""
     return f"{attribute} of {entity}: {value}"
+
 
 BUDGETS = Budgets(
     chunk=256,
@@ -105,7 +122,8 @@ class DemoProfile:
         object.__setattr__(self, "version", f"demo-{digest[:16]}")
 
     def decompose(self, question: str) -> Query | tuple[Prompt, Sampling]:
-        """By rule, without a call: options and requests about the answer's form leave the question (`split_question`)."""
+        """By rule, without a call: options and requests about the answer's form leave the question
+        (`split_question`)."""
         return split_question(question)
 
     def parse_decomposition(self, question: str, completion: Completion) -> Query:
@@ -116,7 +134,9 @@ class DemoProfile:
         if call.kind is CallKind.READ:
             chunk = render_chunk(neutralise(text, SPECIALS))
             return Prompt(chunk + render_question(question, _line(call.memory), _line(call.plan)))
-        return Prompt(render_answer(question, [_line(option) for option in options_in(call.instructions)], _line(call.memory)))
+        return Prompt(
+            render_answer(question, [_line(option) for option in options_in(call.instructions)], _line(call.memory))
+        )
 
     def render_direct(self, query: Query, documents: Sequence[tuple[str, str]]) -> Prompt:
         raise Unsupported("the demo policy answers from its memory only; it has no single pass")
@@ -140,7 +160,7 @@ class DemoProfile:
         chunk cannot support is INVALID, whatever the policy believes.
         """
         if call.kind is CallKind.ANSWER:
-            answer = completion.text.removesuffix("<eos>").strip()
+            answer = read_reply(completion.text, options_in(call.instructions))
             if not answer or _SPECIAL.search(answer):
                 raise InvalidReply("the answer is empty" if not answer else "the answer holds special tokens")
             return FinalText(answer)
@@ -224,7 +244,9 @@ def _invalid(reason: str) -> Update:
 # --- the rule that takes a user's question apart ---
 
 _MARKS = (r"\({}\)", r"\[{}\]", r"{}\)", r"{}\.", r"{}:", r"{} -")
-_LEAD = re.compile(r"\s*(?:the\s+)?(?:options|choices|possible answers|answers|choose(?: one| from)?(?: of)?)\s*:?\s*$", re.IGNORECASE)
+_LEAD = re.compile(
+    r"\s*(?:the\s+)?(?:options|choices|possible answers|answers|choose(?: one| from)?(?: of)?)\s*:?\s*$", re.IGNORECASE
+)
 _FORM = re.compile(
     r"(?<=[.?!])\s+(?=(?:please|answer|reply|respond|return|give (?:only|just|the answer|your)|use|format|write|output|keep|explain|no)\b)",
     re.IGNORECASE,
@@ -278,7 +300,7 @@ def _options(text: str, mark: str, letters: str) -> tuple[str, list[str], str] |
             option, _, rest = option.partition("\n")
             cut = _FORM.search(option)
             if cut is not None:
-                option, rest = option[: cut.start()], f"{option[cut.end():]}\n{rest}"
+                option, rest = option[: cut.start()], f"{option[cut.end() :]}\n{rest}"
         option = re.sub(r"[\s,;]+(?:or|and)?\s*$", "", " ".join(option.split()))
         options.append(option)
     if not options[-1].endswith(("etc.", "Inc.", "Ltd.")) and not any(option.endswith(".") for option in options[:-1]):

@@ -6,7 +6,9 @@ Knows what a job's record looks like, not what a worker does with it.
 
 from __future__ import annotations
 
+import asyncio
 import secrets
+from collections.abc import Awaitable
 from importlib import resources
 from typing import Any
 
@@ -63,11 +65,25 @@ class JobStore:
         self._retention_ms = max(1, round(retention_seconds * 1000))
         self._max_failures = max_failures
         self._max_stalls = max_stalled_takeovers
+        self._sent: set[asyncio.Future[Any]] = set()
         self._run = {name: redis.register_script(_script(name)) for name in SCRIPTS}
 
     async def _call(self, name: str, keys: list[str], *args: str | int) -> Any:
+        return await self._ask(self._run[name](keys=keys, args=list(args)))
+
+    async def _ask(self, command: Awaitable[Any]) -> Any:
+        """A command's reply. A caller that is cancelled leaves at once and the command ends by itself: redis-py returns
+        the reply to a cancelled caller as if nothing had happened, and a job's work or heartbeat would go on."""
+        sent = asyncio.ensure_future(command)
+        self._sent.add(sent)
+        sent.add_done_callback(self._ended)
         with boundary():
-            return await self._run[name](keys=keys, args=list(args))
+            return await asyncio.shield(sent)
+
+    def _ended(self, sent: asyncio.Future[Any]) -> None:
+        self._sent.discard(sent)
+        if not sent.cancelled():
+            sent.exception()  # nobody may be left to take it
 
     async def create(self, job: str, body: str, request: StoredRequest) -> bool:
         """CREATE. True when the job was made, False when the same body made it before. Raises `IdempotencyMismatch`."""
@@ -82,8 +98,7 @@ class JobStore:
         """Raises `JobNotFound`."""
         if JOB_ID.fullmatch(job) is None:
             raise JobNotFound(job)
-        with boundary():
-            found = await self._redis.hmget(self.keys.job(job), SHOWN)
+        found = await self._ask(self._redis.hmget(self.keys.job(job), SHOWN))
         values = {name: value for name, value in zip(SHOWN, found, strict=True) if value is not None}
         if not values:
             raise JobNotFound(job)
@@ -93,8 +108,7 @@ class JobStore:
         """Only the status. Raises `JobNotFound`."""
         if JOB_ID.fullmatch(job) is None:
             raise JobNotFound(job)
-        with boundary():
-            found = await self._redis.hget(self.keys.job(job), "status")
+        found = await self._ask(self._redis.hget(self.keys.job(job), "status"))
         if found is None:
             raise JobNotFound(job)
         return JobStatus(found)
@@ -189,8 +203,7 @@ class JobStore:
 
     async def events(self, job: str, after: int, count: int) -> list[RawEvent]:
         """Up to `count` events behind number `after`, in order."""
-        with boundary():
-            entries = await self._redis.xrange(self.keys.events(job), f"{after + 1}-0", "+", count=count)
+        entries = await self._ask(self._redis.xrange(self.keys.events(job), f"{after + 1}-0", "+", count=count))
         return [RawEvent.from_entry(entry) for entry in entries]
 
     async def event(self, job: str, seq: int) -> RawEvent | None:
@@ -200,17 +213,15 @@ class JobStore:
 
     async def stats(self) -> QueueStats:
         """The queue's lengths and the age of its oldest job."""
-        with boundary():
-            pipe = self._redis.pipeline(transaction=False)
-            pipe.zcard(self.keys.ready).zcard(self.keys.leases).zrange(self.keys.ready, 0, 0, withscores=True).time()
-            ready, leased, oldest, (seconds, micros) = await pipe.execute()
+        pipe = self._redis.pipeline(transaction=False)
+        pipe.zcard(self.keys.ready).zcard(self.keys.leases).zrange(self.keys.ready, 0, 0, withscores=True).time()
+        ready, leased, oldest, (seconds, micros) = await self._ask(pipe.execute())
         age = float(seconds) + float(micros) / 1e6 - float(oldest[0][1]) / 1000 if oldest else 0.0
         return QueueStats(int(ready), int(leased), max(0.0, age))
 
     async def ping(self) -> None:
         """Raises `StoreUnavailable`."""
-        with boundary():
-            await self._redis.ping()
+        await self._ask(self._redis.ping())
 
 
 class Committing:

@@ -51,6 +51,7 @@ class Unfolding:
         data = raw.data
         if kind is EventType.STEP:
             data = await self._step(raw)
+            data |= StepView.model_validate(data).model_dump(mode="json")
         elif kind in FINAL_EVENTS:
             data = (await self._store.get(self._job)).model_dump(mode="json")
         return Event(seq=raw.seq, type=kind, at=raw.at, data=data)
@@ -68,7 +69,7 @@ class Unfolding:
         if "memory" in data:
             self._base, self._memory, self._plan = raw.seq, str(data["memory"]), str(data["plan"])
         data |= {"memory": self._memory, "plan": self._plan, "diff": memory_diff(before, self._memory).model_dump()}
-        data |= {"seq": raw.seq, "at": raw.at.isoformat()}
+        data |= {"seq": raw.seq, "at": raw.at}
         if "progress" in data:
             data["progress"] = data["progress"] | {"plan": self._plan}
         return data

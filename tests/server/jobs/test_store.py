@@ -256,3 +256,17 @@ async def test_stats_tell_the_age_of_the_oldest(store, asked):
     await store.create(new_job_id(), "body", asked)
     await asyncio.sleep(0.05)
     assert 0.04 < (await store.stats()).oldest_seconds < 5
+
+
+async def test_a_cancelled_caller_is_cancelled_whatever_the_client_library_does(store, asked):
+    lease = await claimed(store, asked)
+    for turns in range(12):
+        task = asyncio.create_task(store.beat(lease))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        if task.done():
+            continue
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    await store.beat(lease)

@@ -6,12 +6,13 @@ from collections.abc import Callable
 from random import Random
 
 import pytest
+from tokenizers import Tokenizer
+
 from longfold_training.demo.filler import invented
 from longfold_training.demo.model import Shape
 from longfold_training.demo.rows import exercises
 from longfold_training.demo.story import make_story
 from longfold_training.demo.tokenizer import train_tokenizer
-from tokenizers import Tokenizer
 
 SMALL = Shape(vocabulary=1024, width=192, layers=2, inner=128)
 

@@ -9,6 +9,7 @@ from random import Random
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from longfold_agent.profiles.demo import LETTERS, UNKNOWN, options_in, split_question
 from longfold_training.demo import names, values
 from longfold_training.demo.documents import FAMILIES, Material, generate, heldout_templates
@@ -111,13 +112,26 @@ def test_there_is_enough_to_hold_out_and_to_learn_from() -> None:
 
 def test_no_held_out_template_is_a_sentence_of_the_grammar() -> None:
     """Skeletons of 20,000 training sentences, values and names taken out, against the held-out ones."""
-    bound = {"A": "QA", "anA": "a QA", "E": "QE", "V": "QV", "X": "QX", "A2": "QB", "anA2": "a QB", "E2": "QF", "V2": "QW", "nl": "\n"}
+    bound = {
+        "A": "QA",
+        "anA": "a QA",
+        "E": "QE",
+        "V": "QV",
+        "X": "QX",
+        "A2": "QB",
+        "anA2": "a QB",
+        "E2": "QF",
+        "V2": "QW",
+        "nl": "\n",
+    }
 
     def skeleton(text: str) -> str:
         return re.sub(r"\W+", " ", text).strip().lower()
 
     held = {
-        skeleton(expand(Random(0), template, bound)) for kind in ("statements", "updates") for template in heldout_templates(kind)
+        skeleton(expand(Random(0), template, bound))
+        for kind in ("statements", "updates")
+        for template in heldout_templates(kind)
     }
     rng = Random(8)
     for kind in ("state", "update", "passage", "line"):

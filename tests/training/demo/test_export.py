@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from tokenizers import Tokenizer
+
 from longfold_agent.profiles.demo import EOS, KEEP, SPECIALS
 from longfold_training.demo.export import export, load_policy, model_card
 from longfold_training.demo.initialisation import initialise
 from longfold_training.demo.model import Policy, Shape, parameters
 from longfold_training.errors import ExportError
-from tokenizers import Tokenizer
 
 
 @pytest.fixture
@@ -54,7 +55,9 @@ def test_the_tokenizer_is_lossless_and_splits_values_alike(tokenizer: Tokenizer)
     text = 'Café "AX-4821" (QZ77),\n\n 1,200.50 naïve — 7F-33B\t…'
     assert tokenizer.decode(tokenizer.encode(text).ids, skip_special_tokens=False) == text
     inside, alone = tokenizer.encode("(4821)").tokens, tokenizer.encode(" 4821").tokens
-    assert [token for token in inside if token.isdigit()] == [token for token in alone if token.isdigit()] == list("4821")
+    assert (
+        [token for token in inside if token.isdigit()] == [token for token in alone if token.isdigit()] == list("4821")
+    )
 
 
 def test_all_bytes_have_a_token(tokenizer: Tokenizer) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from random import Random
 
 import torch
+from tokenizers import Tokenizer
+
 from longfold_agent.profiles.demo import KEEP
 from longfold_training.demo.initialisation import initialise
 from longfold_training.demo.model import Policy, Shape
 from longfold_training.demo.packing import GATE_WEIGHT, pack
 from longfold_training.demo.rows import make_row
-from tokenizers import Tokenizer
 
 
 def test_a_block_in_a_row_sees_what_it_sees_alone(tokenizer: Tokenizer, shape: Shape) -> None:

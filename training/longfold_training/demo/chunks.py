@@ -1,4 +1,5 @@
-"""One chunk of a simulated document: passages among filler, as one natural string. Knows nothing of questions or tokens."""
+"""One chunk of a simulated document: passages among filler, as one natural string. Knows nothing of questions or
+tokens."""
 
 from __future__ import annotations
 
@@ -14,7 +15,8 @@ CHARS_PER_TOKEN = 3.7
 
 
 def chunk_text(rng: Random, passages: Sequence[Passage], tokens: int, split: Split) -> str:
-    """`passages` in order, filler between them, about `tokens` tokens long. Begins and now and then ends within a sentence."""
+    """`passages` in order, filler between them, about `tokens` tokens long. Begins and now and then ends within a
+    sentence."""
     room = int(tokens * CHARS_PER_TOKEN) - sum(len(passage.text) + 1 for passage in passages)
     runs: list[list[tuple[str, bool]]] = []
     while room > 0:

@@ -1,4 +1,5 @@
-"""The text the tokenizer is trained on: ordinary prose first, then documentation, generated sentences and the prompts themselves."""
+"""The text the tokenizer is trained on: ordinary prose first, then documentation, generated sentences and the prompts
+themselves."""
 
 from __future__ import annotations
 
@@ -10,11 +11,12 @@ from longfold_training.demo.story import make_story
 from longfold_training.demo.words import phrases, words
 
 PROSE_COPIES = 20
-"""How often the small body of prose counts beside the large body of documentation, so that ordinary English is dense in tokens."""
+"""How often the small body of prose counts beside the large body of documentation, so that ordinary English is dense in
+tokens."""
 
 _LISTS = (
-    "nouns", "adjectives", "verbs_past", "participles", "adverbs", "functions", "first_names", "last_names", "place_words", "place_mods",
-    "org_words", "project_words", "months", "units", "titles",
+    "nouns", "adjectives", "verbs_past", "participles", "adverbs", "functions", "first_names", "last_names",
+    "place_words", "place_mods", "org_words", "project_words", "months", "units", "titles",
 )  # fmt: skip
 
 

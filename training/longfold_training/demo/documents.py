@@ -1,7 +1,8 @@
-"""Whole documents with questions and gold answers, for evaluation, tests and benchmarks. Knows no tokenizer but a counting function, no model.
+"""Whole documents with questions and gold answers, for evaluation, tests and benchmarks. Knows no tokenizer but a
+counting function, no model.
 
-    document = generate(Random(7), chunks=16, count=tokens.count)
-    document.text, document.items[0].question, document.items[0].answer
+document = generate(Random(7), chunks=16, count=tokens.count)
+document.text, document.items[0].question, document.items[0].answer
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ from random import Random
 from typing import Literal
 
 from longfold_agent.profiles.demo import LETTERS, UNKNOWN
-
 from longfold_training.demo import filler, names, story, teacher, values
 from longfold_training.demo.grammar import capital, expand
 from longfold_training.demo.sentences import Fact, Passage, bindings
@@ -74,7 +74,8 @@ def generate(
     material: Material | None = None,
     density: float = 0.8,
 ) -> Document:
-    """A document of `chunks` stretches of at most `chunk_tokens` tokens (by `count`), with `per_family` questions of each family.
+    """A document of `chunks` stretches of at most `chunk_tokens` tokens (by `count`), with `per_family` questions of
+    each family.
 
     density: mean number of distracting passages a stretch has, most of them near misses of what is asked.
     """
@@ -98,7 +99,9 @@ def generate(
     return Document(texts, tuple(_item(rng, family, key, plan, material) for family, key, _ in asked))
 
 
-def _place(rng: Random, plan: list[list[Passage]], family: Family, key: Key, wanted: Attribute, material: Material) -> None:
+def _place(
+    rng: Random, plan: list[list[Passage]], family: Family, key: Key, wanted: Attribute, material: Material
+) -> None:
     """Put the statements of a key into the plan, in document order."""
     statements = {"single": 1, "choice": rng.choice((1, 1, 2)), "update": rng.randint(2, 4), "absent": 0}[family]
     places = sorted(rng.randrange(len(plan)) for _ in range(statements))
@@ -129,7 +132,7 @@ def _say(rng: Random, fact: Fact, wanted: Attribute, before: str, material: Mate
     kind: Literal["statements", "updates"] = "updates" if before and rng.random() < 0.65 else "statements"
     template = rng.choice(heldout_templates(kind))
     text = expand(rng, template, bindings(fact, before))
-    return Passage(text if template.startswith("{V}") else capital(text), (fact,), line="->" in text or "=>" in text or "@" in text)
+    return Passage(text if template.startswith("{V}") else capital(text), (fact,), line=">>" in template)
 
 
 def _distraction(rng: Random, asked: Sequence[tuple[Key, Attribute]], material: Material) -> Passage:
@@ -137,18 +140,24 @@ def _distraction(rng: Random, asked: Sequence[tuple[Key, Attribute]], material: 
     key, wanted = rng.choice(asked)
     shape = rng.random()
     if shape < 0.35:
-        return _say(rng, _fact(rng, names.near(rng, key.entity, material.split), wanted, material), wanted, "", material)
+        return _say(
+            rng, _fact(rng, names.near(rng, key.entity, material.split), wanted, material), wanted, "", material
+        )
     if shape < 0.7:
         other = attribute_like(rng, key.attribute, "train")
         return _say(rng, _fact(rng, key.entity, other, material), other, "", material)
     if shape < 0.85:
         fresh = attribute(rng, "train")
         return _say(rng, _fact(rng, story.entity_name(rng, material.split), fresh, material), fresh, "", material)
-    bare = rng.choice(("{E} was in the news again.", "Many people wrote about {E} that year.", "Nothing was said about the {A}."))
+    bare = rng.choice(
+        ("{E} was in the news again.", "Many people wrote about {E} that year.", "Nothing was said about the {A}.")
+    )
     return Passage(capital(expand(rng, bare, {"E": key.entity, "A": key.attribute})))
 
 
-def _write(rng: Random, passages: Sequence[Passage], budget: int, count: Callable[[str], int], material: Material) -> str:
+def _write(
+    rng: Random, passages: Sequence[Passage], budget: int, count: Callable[[str], int], material: Material
+) -> str:
     """Passages among running text, at most `budget` tokens; passages always stay, text is dropped to fit."""
     pieces: list[tuple[str, bool]] = [(passage.text, passage.line) for passage in passages]
     room = budget - count(" \n".join(text for text, _ in pieces)) - 2 * len(pieces) - 8
@@ -185,7 +194,9 @@ def _item(rng: Random, family: Family, key: Key, plan: Sequence[Sequence[Passage
         answer = LETTERS[[option.lower() for option in options].index(known.lower())]
         style = rng.choice(("{}) {}", "{}. {}", "({}) {}", "{}: {}"))
         gap = rng.choice((" ", "\n", "  "))
-        question += gap + gap.join(style.format(letter, option) for letter, option in zip(LETTERS, options, strict=False))
+        question += gap + gap.join(
+            style.format(letter, option) for letter, option in zip(LETTERS, options, strict=False)
+        )
     return Item(family, question, answer, key, tuple(memories))
 
 
@@ -193,7 +204,11 @@ def _options(rng: Random, key: Key, right: str, material: Material) -> list[str]
     made = [right]
     kind = values.kind_for(rng, key.usual)
     while len(made) < 4:
-        other = values.near(rng, right, kind, material.split) if rng.random() < 0.5 else values.value(rng, kind, material.split)
+        other = (
+            values.near(rng, right, kind, material.split)
+            if rng.random() < 0.5
+            else values.value(rng, kind, material.split)
+        )
         if other.lower() not in {option.lower() for option in made}:
             made.append(other)
     rng.shuffle(made)

@@ -1,7 +1,7 @@
 """How well a policy reads: exact match per family, false and missed writes per step, on documents it has never seen.
 
-Two ways to the same figures: `read_in_torch` shares each chunk among many questions and is quick; `read_with_engine` drives the agent's
-own fold through any engine, which is what a service does. Knows no training.
+Two ways to the same figures: `read_in_torch` shares each chunk among many questions and is quick; `read_with_engine`
+drives the agent's own fold through any engine, which is what a service does. Knows no training.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from longfold_agent.fold import Fold
 from longfold_agent.profiles import demo as prompt
 from longfold_agent.protocols import Engine, Profile, Tokens
 from longfold_agent.types import CallKind, Chunk, Position, UpdateKind
-
 from longfold_training.demo.documents import FAMILIES, Document, Family, Item, Material, generate
 from longfold_training.demo.reading import Reader, State
 
@@ -135,7 +134,8 @@ async def read_with_engine(
     result = Result()
     for number, document in enumerate(documents):
         chunks = [
-            Chunk(index, Position(number), Position(number), text, tokens.count(text)) for index, text in enumerate(document.chunks)
+            Chunk(index, Position(number), Position(number), text, tokens.count(text))
+            for index, text in enumerate(document.chunks)
         ]
         for start in range(0, len(document.items), at_once):
             items = document.items[start : start + at_once]

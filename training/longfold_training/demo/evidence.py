@@ -1,7 +1,8 @@
-"""The words of a passage that lead to a stated value: what the policy quotes before it writes. Knows no prompts and no tokens.
+"""The words of a passage that lead to a stated value: what the policy quotes before it writes. Knows no prompts and no
+tokens.
 
-Copying from a word it was asked about is what a small model does best; the value then stands at the end of what it copied, so finding
-the value takes no further search in the chunk.
+Copying from a word it was asked about is what a small model does best; the value then stands at the end of what it
+copied, so finding the value takes no further search in the chunk.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ LONGEST = 120
 
 
 def evidence(text: str, attribute: str, entity: str, value: str) -> str:
-    """The stretch of `text` from the attribute's mention before the value, else the entity's, through the value; as it stands there.
+    """The stretch of `text` from the attribute's mention before the value, else the entity's, through the value; as it
+    stands there.
 
     The value alone where neither is mentioned before it, or too far away.
     """

@@ -1,4 +1,5 @@
-"""The trained policy as a Hugging Face folder that vLLM serves: bf16 weights, configuration, tokenizer, model card. Knows no training."""
+"""The trained policy as a Hugging Face folder that vLLM serves: bf16 weights, configuration, tokenizer, model card.
+Knows no training."""
 
 from __future__ import annotations
 
@@ -7,11 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from longfold_agent.profiles.demo import EOS, KEEP, PAD, SPECIALS
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from torch import Tensor
 
+from longfold_agent.profiles.demo import EOS, KEEP, PAD, SPECIALS
 from longfold_training.demo.model import Policy, Shape, parameters
 from longfold_training.errors import ExportError
 
@@ -22,7 +23,8 @@ SIZE_LIMIT = 25_000_000
 
 
 def export(policy: Policy, tokenizer: Tokenizer, folder: Path, card: str) -> Path:
-    """Write the policy folder and check it against `policy`. Raises `ExportError` when they disagree or it is too large."""
+    """Write the policy folder and check it against `policy`. Raises `ExportError` when they disagree or it is too
+    large."""
     folder.mkdir(parents=True, exist_ok=True)
     shape = policy.shape
     weights = {

@@ -1,4 +1,5 @@
-"""Text without facts: original prose, the standard library's documentation and a small grammar. Knows no entities that are asked about."""
+"""Text without facts: original prose, the standard library's documentation and a small grammar. Knows no entities that
+are asked about."""
 
 from __future__ import annotations
 
@@ -17,7 +18,17 @@ from longfold_training.demo.sentences import noise
 from longfold_training.demo.words import Split, attribute
 
 _SENTENCE_END = re.compile(r"(?<=[.!?])[\"”']?\s+(?=[\"“'A-Z])")
-_SKIPPED = ("test", "tests", "idlelib", "lib2to3", "site-packages", "pydoc_data", "turtledemo", "encodings", "__pycache__")
+_SKIPPED = (
+    "test",
+    "tests",
+    "idlelib",
+    "lib2to3",
+    "site-packages",
+    "pydoc_data",
+    "turtledemo",
+    "encodings",
+    "__pycache__",
+)
 """Standard-library folders not read: tests, and `pydoc_data`, whose topics are kept as documents for evaluation."""
 
 _SHARES: dict[Split, dict[str, float]] = {
@@ -40,7 +51,7 @@ def prose(split: Split) -> tuple[tuple[str, ...], ...]:
 def library(split: Split) -> tuple[tuple[str, ...], ...]:
     """Docstring paragraphs of this Python's standard library; held out: every tenth module by name."""
     root = Path(sysconfig.get_paths()["stdlib"])
-    texts = []
+    texts: list[str] = []
     for number, path in enumerate(sorted(root.rglob("*.py"))):
         inside = path.relative_to(root).parts
         if any(part in _SKIPPED for part in inside) or (number % 10 == 0) != (split == "heldout"):
@@ -77,19 +88,23 @@ def _paragraphs(texts: Iterator[str] | Sequence[str]) -> tuple[tuple[str, ...], 
 _GRAMMAR = (
     "{clause}", "{clause}", "{clause}", "{intro} {clause}", "{intro} {clause}{outro}", "{clause}{outro}",
     "{person} {vp}", "{person} {vp}{outro}", "{firm} {vp}{outro}", "{pseudo} {vp}", "{place_name} {vp}",
-    "{agent} {past} {int} {noun}s and {int} {noun}s", "\"{clause},\" {said} {agent}", "the {noun} of {person} {past}",
-    "the {noun} in {place_name} is {adj}", "{agent} {past} {code} and {code}", "{person} and {person} {past} the {noun}",
-    "the {noun} {code} was {adj}", "{int} {noun}s, {int} {noun}s and a {adj} {noun}", "on {date}, {clause}",
-    "it cost {money}", "about {measure} later, {clause}", "see {document}, {document} and {code}", "{person}, {person}, {person}",
-    "the {noun} was {measure} {adj}", "number {int}: {clause}", "{year} was a {adj} {noun}", "what did {agent} {verb}?",
-    "why was the {noun} {adj}?", "{agent} {moved} the {noun} {to} {phrase}", "the {noun} {be} {phrase}", "{np0} {be} {phrase}",
+    "{agent} {past} {int} {noun}s and {int} {noun}s", "\"{clause},\" {said} {agent}",
+    "the {noun} of {person} {past}", "the {noun} in {place_name} is {adj}", "{agent} {past} {code} and {code}",
+    "{person} and {person} {past} the {noun}", "the {noun} {code} was {adj}",
+    "{int} {noun}s, {int} {noun}s and a {adj} {noun}", "on {date}, {clause}", "it cost {money}",
+    "about {measure} later, {clause}", "see {document}, {document} and {code}", "{person}, {person}, {person}",
+    "the {noun} was {measure} {adj}", "number {int}: {clause}", "{year} was a {adj} {noun}",
+    "what did {agent} {verb}?", "why was the {noun} {adj}?", "{agent} {moved} the {noun} {to} {phrase}",
+    "the {noun} {be} {phrase}", "{np0} {be} {phrase}",
 )  # fmt: skip
 _LINES = (
-    "{noun} {int}", "# {noun} and {noun}", "- {clause}", "- {adj} {noun}", "* {noun}: {phrase}", "{int}. {clause}", "{noun}: {number}",
-    "{noun} = {number}", "CHAPTER {int}", "Chapter {int}", "{person}, {year}", "{date}", "{noun}_{noun}({noun}, {int})",
-    "if {noun} > {int}: return {noun}", ">>> {noun}.{noun}({digit})", "{code}  {noun}  {money}", "{adj} {noun}: {code}", "{firm}, {place_name}",
-    "def {noun}({noun}, {noun}={int}):", "    return {noun}[{digit}]", "| {noun} | {int} |", "Tel. {number}", "{noun}, {noun} and {noun}",
-    "====", "---", "Table {int}. {noun} by {noun}", "http://{noun}.example/{noun}/{int}", "{int}) {phrase}", "from {person} to {person}",
+    "{noun} {int}", "# {noun} and {noun}", "- {clause}", "- {adj} {noun}", "* {noun}: {phrase}", "{int}. {clause}",
+    "{noun}: {number}", "{noun} = {number}", "CHAPTER {int}", "Chapter {int}", "{person}, {year}", "{date}",
+    "{noun}_{noun}({noun}, {int})", "if {noun} > {int}: return {noun}", ">>> {noun}.{noun}({digit})",
+    "{code}  {noun}  {money}", "{adj} {noun}: {code}", "{firm}, {place_name}", "def {noun}({noun}, {noun}={int}):",
+    "    return {noun}[{digit}]", "| {noun} | {int} |", "Tel. {number}", "{noun}, {noun} and {noun}", "====", "---",
+    "Table {int}. {noun} by {noun}", "http://{noun}.example/{noun}/{int}", "{int}) {phrase}",
+    "from {person} to {person}",
 )  # fmt: skip
 
 

@@ -1,7 +1,9 @@
-"""A recursive text grammar: symbols in braces are replaced by one of their alternatives. Knows the rules of facts and fillers, not who asks.
+"""A recursive text grammar: symbols in braces are replaced by one of their alternatives. Knows the rules of facts and
+fillers, not who asks.
 
-Upper-case symbols are bound by the caller: {A} attribute, {E} entity, {V} value, {X} the value before it, {A2} {E2} {V2} a second fact.
-Lower-case symbols are rules or word lists. Everything is data, so that more ways of saying a thing are more lines.
+Upper-case symbols are bound by the caller: {A} attribute, {E} entity, {V} value, {X} the value before it, {A2} {E2}
+{V2} a second fact. Lower-case symbols are rules or word lists. Everything is data, so that more ways of saying a thing
+are more lines.
 """
 
 from __future__ import annotations
@@ -40,7 +42,7 @@ def expand(rng: Random, template: str, bound: Mapping[str, str]) -> str:
 def sentence(rng: Random, text: str) -> str:
     """First letter capitalised, one mark at the end where none stands."""
     text = capital(text)
-    if text[-1] in ".!?\"”":
+    if text[-1] in '.!?"”':
         return text
     return text + ("." if rng.random() < 0.93 else rng.choice(("!", ";", " ...", "\n")))
 
@@ -75,6 +77,8 @@ _MAKERS: dict[str, Callable[[Random], str]] = {
     "measure": values.measure,
     "date": values.date,
     "phrase": values.phrase,
-    "value0": lambda rng: values.value(rng, rng.choice(("num", "code", "phrase", "person", "money", "measure")), "train"),
+    "value0": lambda rng: values.value(
+        rng, rng.choice(("num", "code", "phrase", "person", "money", "measure")), "train"
+    ),
     "digit": lambda rng: rng.choice("123456789"),
 }

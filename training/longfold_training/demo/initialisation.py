@@ -1,9 +1,11 @@
-"""Data-free initialisation: copying circuits are written into the first layers instead of being found by training. Knows no text.
+"""Data-free initialisation: copying circuits are written into the first layers instead of being found by training.
+Knows no text.
 
-A policy that answers by copying needs two kinds of heads that training from random weights finds late: heads that look at the token one
-or two places back, and heads that look for the place where the present tokens stood before and bring what followed. Both are simple
-functions of embedding and position, so they can be written down. The residual stream is split into three registers of equal rank: the
-token itself, the token before it and the token two before it; one constant coordinate lets position alone decide the first layer's heads.
+A policy that answers by copying needs two kinds of heads that training from random weights finds late: heads that look
+at the token one or two places back, and heads that look for the place where the present tokens stood before and bring
+what followed. Both are simple functions of embedding and position, so they can be written down. The residual stream is
+split into three registers of equal rank: the token itself, the token before it and the token two before it; one
+constant coordinate lets position alone decide the first layer's heads.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ import math
 import torch
 from torch import Tensor
 
-from longfold_training.demo.model import Policy
+from longfold_training.demo.model import Attention, Policy
 
 _EMBEDDING = 0.12
 """Scale of the embedding rows; large beside the layers' early outputs, so that registers stay clean."""
@@ -53,19 +55,26 @@ def _structured(policy: Policy, generator: torch.Generator) -> None:
     rows = torch.randn(shape.vocabulary, rank, generator=generator) @ token * _EMBEDDING * math.sqrt(shape.width / rank)
     embedding.copy_(rows + 0.01 * torch.randn(embedding.shape, generator=generator))
     embedding[:, 0] = _EMBEDDING * math.sqrt(shape.width) * 0.6
-    first = policy.layers[0].self_attn
+    first = policy.blocks[0].self_attn
     for head, (offset, register) in enumerate(((1, back_one), (2, back_two))):
         _look_back(first, head, offset, register, token, rates, quick, shape.head)
     first.q_norm.weight.mul_(1.7)
     first.k_norm.weight.mul_(1.5)
-    for layer in list(policy.layers)[1:]:
+    for layer in policy.blocks[1:]:
         layer.self_attn.q_norm.weight.mul_(1.4)
         layer.self_attn.k_norm.weight.mul_(1.4)
     _match(policy, token, back_one, back_two, slow, rank)
 
 
 def _look_back(
-    attention: torch.nn.Module, head: int, offset: int, register: Tensor, token: Tensor, rates: Tensor, quick: list[int], size: int
+    attention: Attention,
+    head: int,
+    offset: int,
+    register: Tensor,
+    token: Tensor,
+    rates: Tensor,
+    quick: list[int],
+    size: int,
 ) -> None:
     """A head that sees the token `offset` places back and writes it into `register`."""
     half, rank = size // 2, token.shape[0]
@@ -74,7 +83,8 @@ def _look_back(
     for i in quick:
         key[i] = 1.0
         query[i], query[i + half] = math.cos(rates[i] * offset), -math.sin(rates[i] * offset)
-    q, k, v, o = (getattr(attention, name).weight for name in ("q_proj", "k_proj", "v_proj", "o_proj"))
+    linear = (attention.q_proj, attention.k_proj, attention.v_proj, attention.o_proj)
+    q, k, v, o = (one.weight for one in linear)
     q[rows] *= 0.05
     k[rows] *= 0.05
     q[rows, 0], k[rows, 0] = 2 * query, 2 * key
@@ -91,7 +101,7 @@ def _match(policy: Policy, token: Tensor, back_one: Tensor, back_two: Tensor, sl
     content = content[:used]
     one = slow[::2] + [i + half for i in slow[::2]]
     two = slow[1::2] + [i + half for i in slow[1::2]]
-    for number, layer in enumerate(list(policy.layers)[1:], start=1):
+    for number, layer in enumerate(policy.blocks[1:], start=1):
         attention = layer.self_attn
         for head in range(policy.shape.heads):
             query, key = torch.zeros(size, width), torch.zeros(size, width)

@@ -1,8 +1,10 @@
-"""The demo policy's network: the Qwen3 architecture in plain torch, parameter names as transformers writes them. Knows no text."""
+"""The demo policy's network: the Qwen3 architecture in plain torch, parameter names as transformers writes them. Knows
+no text."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -56,8 +58,11 @@ class Attention(nn.Module):
         self.q_norm = Norm(shape.head, shape.epsilon)
         self.k_norm = Norm(shape.head, shape.epsilon)
 
-    def forward(self, x: Tensor, turns: tuple[Tensor, Tensor], mask: Tensor | None, cache: Cache | None, layer: int) -> Tensor:
-        """x: (rows, length, width); mask: additive, broadcastable to (rows, heads, length, seen length), None = causal."""
+    def forward(
+        self, x: Tensor, turns: tuple[Tensor, Tensor], mask: Tensor | None, cache: Cache | None, layer: int
+    ) -> Tensor:
+        """x: (rows, length, width); mask: additive, broadcastable to (rows, heads, length, seen length), None =
+        causal."""
         rows, length, _ = x.shape
         split = (rows, length, self.shape.heads, self.shape.head)
         q = _turn(self.q_norm(self.q_proj(x).view(split)).transpose(1, 2), turns)
@@ -69,7 +74,8 @@ class Attention(nn.Module):
                 k, v = torch.cat((before[0], k), 2), torch.cat((before[1], v), 2)
             cache[layer] = (k, v)
         out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None and length > 1)
-        return self.o_proj(out.transpose(1, 2).reshape(rows, length, -1))
+        mixed: Tensor = self.o_proj(out.transpose(1, 2).reshape(rows, length, -1))
+        return mixed
 
 
 def _turn(x: Tensor, turns: tuple[Tensor, Tensor]) -> Tensor:
@@ -86,7 +92,8 @@ class Perceptron(nn.Module):
         self.down_proj = nn.Linear(shape.inner, shape.width, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
+        out: Tensor = self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
+        return out
 
 
 class Layer(nn.Module):
@@ -97,9 +104,12 @@ class Layer(nn.Module):
         self.input_layernorm = Norm(shape.width, shape.epsilon)
         self.post_attention_layernorm = Norm(shape.width, shape.epsilon)
 
-    def forward(self, x: Tensor, turns: tuple[Tensor, Tensor], mask: Tensor | None, cache: Cache | None, layer: int) -> Tensor:
+    def forward(
+        self, x: Tensor, turns: tuple[Tensor, Tensor], mask: Tensor | None, cache: Cache | None, layer: int
+    ) -> Tensor:
         x = x + self.self_attn(self.input_layernorm(x), turns, mask, cache, layer)
-        return x + self.mlp(self.post_attention_layernorm(x))
+        out: Tensor = x + self.mlp(self.post_attention_layernorm(x))
+        return out
 
 
 class Policy(nn.Module):
@@ -111,6 +121,11 @@ class Policy(nn.Module):
         self.embed_tokens = nn.Embedding(shape.vocabulary, shape.width)
         self.layers = nn.ModuleList(Layer(shape) for _ in range(shape.layers))
         self.norm = Norm(shape.width, shape.epsilon)
+
+    @property
+    def blocks(self) -> list[Layer]:
+        """The layers in order, with the type that `ModuleList` forgets."""
+        return [cast(Layer, layer) for layer in self.layers]
 
     def turns(self, positions: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """Rotary cosines and sines, (rows, 1, length, head)."""
@@ -130,7 +145,7 @@ class Policy(nn.Module):
         if positions is None:
             positions = torch.arange(tokens.shape[1])[None]
         turns = self.turns(positions, x.dtype)
-        for number, layer in enumerate(self.layers):
+        for number, layer in enumerate(self.blocks):
             x = layer(x, turns, mask, cache, number)
         out: Tensor = self.norm(x)
         return out

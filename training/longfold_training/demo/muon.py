@@ -1,6 +1,7 @@
 """Muon in float32: momentum, then the update's nearest orthogonal matrix by Newton-Schulz steps. Knows no model.
 
-Same rule as `torch.optim.Muon`, which takes these products in bfloat16: on CPUs without bfloat16 units that costs a quarter of a step.
+Same rule as `torch.optim.Muon`, which takes these products in bfloat16: on CPUs without bfloat16 units that costs a
+quarter of a step.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ _COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 def orthogonalise(update: Tensor, steps: int = 5) -> Tensor:
     """Approximate U V^T of update = U S V^T; (..., rows, columns)."""
     wide = update.shape[-2] <= update.shape[-1]
-    x = update if wide else update.mT
+    x: Tensor = update if wide else update.mT
     x = x / x.norm(dim=(-2, -1), keepdim=True).clamp(min=1e-7)
     a, b, c = _COEFFICIENTS
     for _ in range(steps):

@@ -1,4 +1,5 @@
-"""Entities: pseudo-names, persons, places, firms, ships, projects and things, and near misses of each. Knows no sentences."""
+"""Entities: pseudo-names, persons, places, firms, ships, projects and things, and near misses of each. Knows no
+sentences."""
 
 from __future__ import annotations
 
@@ -6,12 +7,18 @@ from random import Random
 
 from longfold_training.demo.words import Split, split_of, words
 
-_ONSETS = tuple("b c d f g h j k l m n p r s t v w z br dr gr kr tr pl st sh th cl fl gl sk sl sn sp ch qu".split())
-_VOWELS = tuple("a e i o u a e i o u ai ea ia oo ou y".split())
+_ONSETS = (
+    "b", "c", "d", "f", "g", "h", "j", "k", "l", "m", "n", "p", "r", "s", "t", "v", "w", "z", "br", "dr", "gr", "kr",
+    "tr", "pl", "st", "sh", "th", "cl", "fl", "gl", "sk", "sl", "sn", "sp", "ch", "qu",
+)  # fmt: skip
+_VOWELS = ("a", "e", "i", "o", "u", "a", "e", "i", "o", "u", "ai", "ea", "ia", "oo", "ou", "y")
 _CODAS = ("", "", "", "n", "r", "l", "s", "m", "x", "th", "nd", "rt", "ck", "ll", "v", "k", "sk")
 
 
-_PLAIN_ONSETS = tuple("b c d f g h j k l m n p r s t v w z br dr gr tr st sh".split())
+_PLAIN_ONSETS = (
+    "b", "c", "d", "f", "g", "h", "j", "k", "l", "m", "n", "p", "r", "s", "t", "v", "w", "z", "br", "dr", "gr", "tr",
+    "st", "sh",
+)  # fmt: skip
 _PLAIN_CODAS = ("", "", "", "n", "r", "l", "s", "m", "n", "l")
 
 
@@ -84,7 +91,21 @@ def double(rng: Random) -> str:
     return f"{first} {second}"
 
 
-_MAKERS = (pseudo, pseudo, pseudo, person, person, person, place, place, organisation, organisation, project, double, double)
+_MAKERS = (
+    pseudo,
+    pseudo,
+    pseudo,
+    person,
+    person,
+    person,
+    place,
+    place,
+    organisation,
+    organisation,
+    project,
+    double,
+    double,
+)
 
 
 def entity(rng: Random, split: Split) -> str:
@@ -108,7 +129,9 @@ def near(rng: Random, name: str, split: Split) -> str:
             made = " ".join(changed)
         else:
             last = parts[-1]
-            made = " ".join([*parts[:-1], last[: max(2, len(last) - rng.randint(1, 3))] + _syllable(rng)[-rng.randint(1, 3) :]])
+            made = " ".join(
+                [*parts[:-1], last[: max(2, len(last) - rng.randint(1, 3))] + _syllable(rng)[-rng.randint(1, 3) :]]
+            )
         if made != name and split_of(made) == split and made.lower() not in name.lower():
             return made
     return entity(rng, split)

@@ -1,4 +1,5 @@
-"""Rows as tensors: blocks beside each other behind their chunk, each seeing the chunk and itself only. Knows no text."""
+"""Rows as tensors: blocks beside each other behind their chunk, each seeing the chunk and itself only. Knows no
+text."""
 
 from __future__ import annotations
 
@@ -11,7 +12,8 @@ from torch import Tensor
 from longfold_training.demo.rows import Block, Row
 
 GATE_WEIGHT = 3.0
-"""Loss weight of a step reply's first token: KEEP or write is one decision, and the one that costs most when it is wrong."""
+"""Loss weight of a step reply's first token: KEEP or write is one decision, and the one that costs most when it is
+wrong."""
 _HIDDEN = -1e4
 
 

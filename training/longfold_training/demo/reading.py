@@ -1,6 +1,8 @@
-"""The reading loop in torch: many questions on one document share each chunk's computation. Knows no engine and no scoring.
+"""The reading loop in torch: many questions on one document share each chunk's computation. Knows no engine and no
+scoring.
 
-For quick work during training. What is served is measured through an engine with the agent's own loop, see `evaluate.py`.
+For quick work during training. What is served is measured through an engine with the agent's own loop, see
+`evaluate.py`.
 """
 
 from __future__ import annotations
@@ -9,10 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from longfold_agent.profiles import demo as prompt
 from tokenizers import Tokenizer
 from torch import Tensor
 
+from longfold_agent.profiles import demo as prompt
 from longfold_training.demo.model import Cache, Policy
 
 _HIDDEN = -1e4
@@ -72,10 +74,13 @@ class Reader:
     @torch.no_grad()
     def answer(self, states: Sequence[State], options: Sequence[Sequence[str]]) -> list[str]:
         """Answers from memory alone."""
-        prompts = [prompt.render_answer(state.question, some, state.memory) for state, some in zip(states, options, strict=True)]
+        prompts = [
+            prompt.render_answer(state.question, some, state.memory)
+            for state, some in zip(states, options, strict=True)
+        ]
         logits, continued = self._start(prompts, None, 0)
         replies = self._continue(logits, continued, range(len(prompts)), 48)
-        return [replies[number].removesuffix("<eos>").strip() for number in range(len(prompts))]
+        return [prompt.read_reply(replies[number], some) for number, some in enumerate(options)]
 
     def _start(self, prompts: Sequence[str], shared: Cache | None, offset: int) -> tuple[Tensor, _Continued]:
         encoded = [self.tokenizer.encode(text).ids for text in prompts]
@@ -121,7 +126,9 @@ class Reader:
             for row, token in enumerate(following.tolist()):
                 said[row].append(token)
         cut = [row[: row.index(prompt.EOS) + 1] if prompt.EOS in row else row for row in said]
-        return {number: self.tokenizer.decode(row, skip_special_tokens=False) for number, row in zip(rows, cut, strict=True)}
+        return {
+            number: self.tokenizer.decode(row, skip_special_tokens=False) for number, row in zip(rows, cut, strict=True)
+        }
 
 
 @dataclass(frozen=True, slots=True)

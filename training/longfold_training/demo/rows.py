@@ -1,7 +1,9 @@
-"""Training rows: one chunk and many questions on it, with what the teacher would reply. Knows prompts and tokens, not tensors.
+"""Training rows: one chunk and many questions on it, with what the teacher would reply. Knows prompts and tokens, not
+tensors.
 
-A row is a chunk followed by blocks. A step block asks what to do with the memory after reading the chunk; an answer block answers from a
-memory alone. Every block is its own continuation of the chunk, so one chunk's computation serves many questions, as it does when served.
+A row is a chunk followed by blocks. A step block asks what to do with the memory after reading the chunk; an answer
+block answers from a memory alone. Every block is its own continuation of the chunk, so one chunk's computation serves
+many questions, as it does when served.
 """
 
 from __future__ import annotations
@@ -9,9 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from random import Random
 
-from longfold_agent.profiles import demo as prompt
 from tokenizers import Tokenizer
 
+from longfold_agent.profiles import demo as prompt
 from longfold_training.demo import teacher
 from longfold_training.demo.evidence import evidence
 from longfold_training.demo.story import Key, Story, make_story
@@ -47,7 +49,8 @@ class Exercise:
 
 
 IDLE_SHARE = 0.45
-"""Share of step blocks whose right reply is KEEP; most steps of a real reading are idle, but active steps teach more."""
+"""Share of step blocks whose right reply is KEEP; most steps of a real reading are idle, but active steps teach
+more."""
 
 
 def exercises(rng: Random, story: Story, count: int) -> list[Exercise]:
@@ -93,7 +96,7 @@ def answer(rng: Random, key: Key, split: Split) -> Exercise:
     if rng.random() < 0.4:
         options = teacher.options(rng, key, value, split)
     reply = teacher.answer(value, options)
-    return Exercise(prompt.render_answer(question, options, memory), f" {reply}<eos>", False, "choice" if options else "answer")
+    return Exercise(prompt.render_answer(question, options, memory), reply, False, "choice" if options else "answer")
 
 
 def make_row(rng: Random, tokenizer: Tokenizer, tokens: int, count: int, split: Split, plain: float = 0.0) -> Row:

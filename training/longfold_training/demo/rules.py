@@ -1,4 +1,5 @@
-"""The rules of the training grammar as data. Knows nothing of expansion. None of the held-out templates can be produced from them."""
+"""The rules of the training grammar as data. Knows nothing of expansion. None of the held-out templates can be produced
+from them."""
 
 from __future__ import annotations
 
@@ -288,7 +289,10 @@ the {E} {A}
 that {A} of {E}
 {E} {A}
 """,
-    "qual": "current\nactual\npresent\nofficial\nvalid\nlatest\nmost recent\nnew\nfinal\nusual\nwell-known\nregular\nproper\nregistered\n{adj}\n{pp}",
+    "qual": (
+        "current\nactual\npresent\nofficial\nvalid\nlatest\nmost recent\nnew\nfinal\nusual\nwell-known\nregular\n"
+        "proper\nregistered\n{adj}\n{pp}"
+    ),
     "be": "is\nis\nis\nis\nis\nwas\nwas\nwas\nhas been\nhad been\nremains\nremained\nstays\nstayed",
     "link": """
 reads
@@ -358,10 +362,16 @@ stands for
 marks
 denotes
 """,
-    "adv": "now\ncurrently\nstill\nalways\nalready\nofficially\nat present\nof course\nin fact\nknown to be\nthe following:\nnone other than\njust\nsimply\n{adverb}\n{adverb}",
+    "adv": (
+        "now\ncurrently\nstill\nalways\nalready\nofficially\nat present\nof course\nin fact\nknown to be\n"
+        "the following:\nnone other than\njust\nsimply\n{adverb}\n{adverb}"
+    ),
     "prep": "as\nas\nas\nto\nto\nat\nat\nas being\nto be\nunder\nwith\non\nby\nfor\nin\nas:",
     "byagent": "by {agent}\nby {agent}\nby {agent}\nin {document}\non {date}\nin {month}\nlast {weektime}",
-    "said": "said\nreported\nnoted\nclaimed\nstated\nadded\nexplained\nrepeated\nwrote\nconfirmed\ninsisted\nbelieved\nassured us\nmentioned\nremarked\nreplied\nanswered\nrecalled\nadmitted\ntold us\n{past}",
+    "said": (
+        "said\nreported\nnoted\nclaimed\nstated\nadded\nexplained\nrepeated\nwrote\nconfirmed\ninsisted\nbelieved\n"
+        "assured us\nmentioned\nremarked\nreplied\nanswered\nrecalled\nadmitted\ntold us\n{past}"
+    ),
     "to_be": "to be\nto have been\nto remain",
     "has": """
 has
@@ -460,9 +470,19 @@ records
 """,
     "gave": "gave\nassigned\nsent\nhanded\noffered\ngranted\nissued\nawarded\nprovided\nallotted\nlent\n{past}",
     "forto": "for\nfor\nto\nto\nof\nof\nat\nin favour of\non behalf of",
-    "belongs": "belongs to\nis for\nis that of\nwas given to\nwas assigned to\ngoes with\ngoes to\nis used by\nrefers to\nis registered to\nis linked to\nstands for\nmeans\nbelonged to\nwas meant for\nwas {pp} to\nwas {pp} for\nwas {pp} by",
-    "shows": "shows\nshowed\ngives\ngave\nlists\nlisted\nnames\nhas\nhad\nstates\nstated\nrecords\nrecorded\nsays\nmentions\nmentioned\ncontains\nquotes\nnotes\nconfirms\nconfirmed\nholds\ncarries\n{pp}\n{past}",
-    "verb": "use\nenter\nwrite\ntake\nremember\nnote\nquote\ntype\ngive\nask for\nlook for\ncall\nput down\naccept\nkeep\nread\nsay\ncheck\nverify\nconfirm",
+    "belongs": (
+        "belongs to\nis for\nis that of\nwas given to\nwas assigned to\ngoes with\ngoes to\nis used by\nrefers to\n"
+        "is registered to\nis linked to\nstands for\nmeans\nbelonged to\nwas meant for\nwas {pp} to\nwas {pp} for\n"
+        "was {pp} by"
+    ),
+    "shows": (
+        "shows\nshowed\ngives\ngave\nlists\nlisted\nnames\nhas\nhad\nstates\nstated\nrecords\nrecorded\nsays\n"
+        "mentions\nmentioned\ncontains\nquotes\nnotes\nconfirms\nconfirmed\nholds\ncarries\n{pp}\n{past}"
+    ),
+    "verb": (
+        "use\nenter\nwrite\ntake\nremember\nnote\nquote\ntype\ngive\nask for\nlook for\ncall\nput down\naccept\n"
+        "keep\nread\nsay\ncheck\nverify\nconfirm"
+    ),
     "document": """
 the register
 the ledger
@@ -554,7 +574,10 @@ reassigned
 {pp}
 """,
     "to": "to\nto\nto\nto\nto\nto\ninto\nto become\nto be\nas\nat",
-    "went": "went\nrose\nfell\nclimbed\ndropped\nmoved\nchanged\njumped\nsank\ngrew\npassed\nslid\nturned\nshifted\nswitched\ndeveloped",
+    "went": (
+        "went\nrose\nfell\nclimbed\ndropped\nmoved\nchanged\njumped\nsank\ngrew\npassed\nslid\nturned\nshifted\n"
+        "switched\ndeveloped"
+    ),
     "change": """
 changed
 changed
@@ -584,8 +607,14 @@ has moved
 has updated
 will change
 """,
-    "formerly": "formerly\npreviously\nonce\nbefore that\nuntil recently\noriginally\nat first\nin the past\nearlier\npreviously known as\nbefore",
-    "now": "now\ntoday\nnowadays\ncurrently\nat present\nthese days\nby now\nmeanwhile\nsince then\nlater\nafterwards\nfinally\nin the end\neventually",
+    "formerly": (
+        "formerly\npreviously\nonce\nbefore that\nuntil recently\noriginally\nat first\nin the past\nearlier\n"
+        "previously known as\nbefore"
+    ),
+    "now": (
+        "now\ntoday\nnowadays\ncurrently\nat present\nthese days\nby now\nmeanwhile\nsince then\nlater\nafterwards\n"
+        "finally\nin the end\neventually"
+    ),
     "time": """
 {month}
 {year}
@@ -603,8 +632,14 @@ spring
 last spring
 """,
     "weektime": "week\nmonth\nyear\nsummer\nwinter\nautumn\nspring\nMonday\nTuesday\nFriday\nSunday\n{month}",
-    "place_time": "here\nthere\nlast {weektime}\nin {month}\nin {place_name}\nby {agent}\nin {document}\nat the {noun}\non {date}",
-    "aside": "{agent} {said}\nas {agent} {said}\nof course\nit seems\nby the way\nhowever\nfor example\nas everybody knows\naccording to {agent}\nto be exact\n{adverb}\nin {year}\nat the {noun}\nas {pp}\ntoo",
+    "place_time": (
+        "here\nthere\nlast {weektime}\nin {month}\nin {place_name}\nby {agent}\nin {document}\nat the {noun}\n"
+        "on {date}"
+    ),
+    "aside": (
+        "{agent} {said}\nas {agent} {said}\nof course\nit seems\nby the way\nhowever\nfor example\n"
+        "as everybody knows\naccording to {agent}\nto be exact\n{adverb}\nin {year}\nat the {noun}\nas {pp}\ntoo"
+    ),
     "paren": "see {document}\npage {int}\n{year}\n{pp} in {month}\n{adverb}\nas {pp}\n{noun} {int}\n{adj}",
     "vp": """
 {past} the {noun}

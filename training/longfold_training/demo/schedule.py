@@ -1,4 +1,5 @@
-"""What each training step uses: chunk length and learning rate, functions of the step alone. Knows no model and no clock."""
+"""What each training step uses: chunk length and learning rate, functions of the step alone. Knows no model and no
+clock."""
 
 from __future__ import annotations
 
@@ -29,7 +30,8 @@ LOADS = {
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """Curriculum and learning rate over `steps`; short chunks first, since a policy that starts on long ones does not leave the ground."""
+    """Curriculum and learning rate over `steps`; short chunks first, since a policy that starts on long ones does not
+    leave the ground."""
 
     steps: int
     peak: float = 4e-3
@@ -46,7 +48,8 @@ class Schedule:
     plain_floor: float = 0.12
 
     def plain(self, step: int) -> float:
-        """Share of statements that are short and plain at a step: binding a value to its key comes before ways of saying it."""
+        """Share of statements that are short and plain at a step: binding a value to its key comes before ways of
+        saying it."""
         return max(self.plain_floor, 1.0 - step / (self.plain_until * self.steps))
 
     def rate(self, step: int) -> float:

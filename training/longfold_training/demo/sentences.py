@@ -1,4 +1,5 @@
-"""Facts put into words: sentences, updates, two-sentence passages, lines, blocks and word soup. Knows no chunks and no questions."""
+"""Facts put into words: sentences, updates, two-sentence passages, lines, blocks and word soup. Knows no chunks and no
+questions."""
 
 from __future__ import annotations
 
@@ -33,8 +34,16 @@ class Passage:
 
 
 def bindings(fact: Fact, before: str = "", other: Fact | None = None, third: Fact | None = None) -> dict[str, str]:
-    """Grammar symbols of a fact, the value it replaces, a fact of another entity and another fact of the same entity."""
-    bound = {"A": fact.attribute, "anA": article(fact.attribute), "E": fact.entity, "V": fact.value, "X": before, "nl": "\n"}
+    """Grammar symbols of a fact, the value it replaces, a fact of another entity and another fact of the same
+    entity."""
+    bound = {
+        "A": fact.attribute,
+        "anA": article(fact.attribute),
+        "E": fact.entity,
+        "V": fact.value,
+        "X": before,
+        "nl": "\n",
+    }
     if other is not None:
         bound |= {"E2": other.entity, "V2": other.value}
     if third is not None:
@@ -100,7 +109,9 @@ def line(rng: Random, fact: Fact) -> Passage:
 def block(rng: Random, facts: Sequence[Fact]) -> Passage:
     """An entity as a heading with one line per fact below it; all facts are of one entity."""
     shape = rng.choice(RULES["block"])
-    heading = rng.choice(("{E}", "{E}", "{E}:", "# {E}", "## {E}", "{E}\n", "[{E}]", "{E} ({noun})", "Name: {E}", "name: {E}"))
+    heading = rng.choice(
+        ("{E}", "{E}", "{E}:", "# {E}", "## {E}", "{E}\n", "[{E}]", "{E} ({noun})", "Name: {E}", "name: {E}")
+    )
     rows = [expand(rng, heading, bindings(facts[0]))]
     upper = rng.random() < 0.6
     for fact in facts:
@@ -109,12 +120,58 @@ def block(rng: Random, facts: Sequence[Fact]) -> Passage:
             bound["A"] = capital(fact.attribute)
         rows.append(expand(rng, shape, bound))
     if rng.random() < 0.2:
-        return Passage("; ".join(rows[1:]) if len(rows) == 1 else rows[0].strip() + " " + ", ".join(rows[1:]), tuple(facts), line=True)
+        return Passage(
+            "; ".join(rows[1:]) if len(rows) == 1 else rows[0].strip() + " " + ", ".join(rows[1:]),
+            tuple(facts),
+            line=True,
+        )
     return Passage("\n".join(rows), tuple(facts), line=True)
 
 
-_LINKS = ("is", "is", "was", "to", "as", "at", "be", ":", "=", "become", "named", "called", "with", "for", "became", "being", "are", "-", "has", "by", "now")
-_STOPS = (",", ",", " and", " but", " since", " from", " when", " on", " because", " which", ";", " (", " where", " until", " if", " -", " after", " by", " in")
+_LINKS = (
+    "is",
+    "is",
+    "was",
+    "to",
+    "as",
+    "at",
+    "be",
+    ":",
+    "=",
+    "become",
+    "named",
+    "called",
+    "with",
+    "for",
+    "became",
+    "being",
+    "are",
+    "-",
+    "has",
+    "by",
+    "now",
+)
+_STOPS = (
+    ",",
+    ",",
+    " and",
+    " but",
+    " since",
+    " from",
+    " when",
+    " on",
+    " because",
+    " which",
+    ";",
+    " (",
+    " where",
+    " until",
+    " if",
+    " -",
+    " after",
+    " by",
+    " in",
+)
 _LISTS = ("nouns", "nouns", "adjectives", "verbs_past", "functions", "functions", "participles", "adverbs")
 
 
@@ -124,7 +181,8 @@ def noise(rng: Random, low: int, high: int) -> list[str]:
 
 
 def soup(rng: Random, fact: Fact) -> Passage:
-    """Attribute, entity and value in any order among random words: what is left of a sentence when its grammar is unknown."""
+    """Attribute, entity and value in any order among random words: what is left of a sentence when its grammar is
+    unknown."""
     entity = fact.entity + ("'s" if rng.random() < 0.15 else "")
     value = [fact.value]
     if fact.wordy or rng.random() < 0.6:

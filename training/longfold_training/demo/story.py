@@ -1,4 +1,5 @@
-"""One chunk of a simulated document with the keys one may ask about. Knows passages and their facts, not prompts or tokens."""
+"""One chunk of a simulated document with the keys one may ask about. Knows passages and their facts, not prompts or
+tokens."""
 
 from __future__ import annotations
 
@@ -105,7 +106,7 @@ def make_story(rng: Random, tokens: int, count: int, split: Split, plain: float 
         stated = 0
     chosen: dict[tuple[str, str], tuple[Key, Attribute]] = {}
     while len(chosen) < stated:
-        entity, wanted = _next_subject(rng, [pair for pair in chosen.values()], split)
+        entity, wanted = _next_subject(rng, list(chosen.values()), split)
         prior = make_fact(rng, entity, wanted, split).value if rng.random() < 0.5 else ""
         chosen.setdefault(name_of(entity, wanted.phrase), (Key(entity, wanted.phrase, wanted.kind, prior), wanted))
     queues = [_passages(rng, key, wanted, split, chosen, plain) for key, wanted in chosen.values()]
@@ -137,7 +138,12 @@ def _next_subject(rng: Random, have: Sequence[tuple[Key, Attribute]], split: Spl
 
 
 def _passages(
-    rng: Random, key: Key, wanted: Attribute, split: Split, taken: dict[tuple[str, str], tuple[Key, Attribute]], plain: float
+    rng: Random,
+    key: Key,
+    wanted: Attribute,
+    split: Split,
+    taken: dict[tuple[str, str], tuple[Key, Attribute]],
+    plain: float,
 ) -> list[Passage]:
     """The statements of one key in order: one, or several with changing values."""
     count = rng.choices((1, 2, 3), (0.72, 0.21, 0.07))[0]
@@ -155,7 +161,14 @@ def _passages(
 
 
 def put(
-    rng: Random, fact: Fact, wanted: Attribute, before: str, split: Split, taken: Iterable[tuple[str, str]], *, later: bool
+    rng: Random,
+    fact: Fact,
+    wanted: Attribute,
+    before: str,
+    split: Split,
+    taken: Iterable[tuple[str, str]],
+    *,
+    later: bool,
 ) -> Passage:
     """A fact in words. `later` facts mostly say that the value changed."""
     shape = rng.random()
@@ -182,7 +195,11 @@ def put(
         rng.shuffle(facts)
         names_of = [name_of(one.entity, one.attribute) for one in facts]
         mine = name_of(fact.entity, fact.attribute)
-        facts = [one for one, name in zip(facts, names_of, strict=True) if one is fact or (name != mine and name not in set(taken))]
+        facts = [
+            one
+            for one, name in zip(facts, names_of, strict=True)
+            if one is fact or (name != mine and name not in set(taken))
+        ]
         return sentences.block(rng, facts)
     return sentences.soup(rng, fact)
 
@@ -212,20 +229,23 @@ def _mention(rng: Random, keys: Sequence[Key], split: Split) -> Passage:
 
 
 _ABOUT_ENTITY = (
-    "{E} {vp}", "{E} {vp}", "{E} {vp}{outro}", "{agent} {past} {E}", "{agent} {past} {E}{outro}", "{E} {past} {int} {noun}s",
-    "{E} and {person} {past} the {noun}", "{person} {past} {E} in {place_name}", "{E} is {adj}", "{intro} {E} {vp}", "{E}",
-    "{E} {past} {code}", "the {noun} of {E} was {adj}", "{agent} {past} {measure} of {noun} for {E}", "{document} mentions {E}",
-    "{E} paid {money} for the {noun}", "{person} wrote to {E} on {date}", "{E} ({year}) {vp}", "{E} was founded in {year}",
+    "{E} {vp}", "{E} {vp}", "{E} {vp}{outro}", "{agent} {past} {E}", "{agent} {past} {E}{outro}",
+    "{E} {past} {int} {noun}s", "{E} and {person} {past} the {noun}", "{person} {past} {E} in {place_name}",
+    "{E} is {adj}", "{intro} {E} {vp}", "{E}", "{E} {past} {code}", "the {noun} of {E} was {adj}",
+    "{agent} {past} {measure} of {noun} for {E}", "{document} mentions {E}", "{E} paid {money} for the {noun}",
+    "{person} wrote to {E} on {date}", "{E} ({year}) {vp}", "{E} was founded in {year}",
 )  # fmt: skip
 _ABOUT_ATTRIBUTE = (
-    "the {A} was {adj}", "{agent} {past} the {A}", "{agent} {past} about the {A}{outro}", "the {A} is on {document}", "the {A} {past}",
-    "the {A} of the {noun} is {value0}", "the {A} of the {noun} is {value0}", "{A}: {value0}", "the {A} is {value0}", "every {A} has {int} {noun}s",
-    "{A}", "the {A} of {person} is {value0}", "{firm} has the {A} {value0}", "{intro} the {A} {past}", "{person}'s {A} is {value0}",
+    "the {A} was {adj}", "{agent} {past} the {A}", "{agent} {past} about the {A}{outro}", "the {A} is on {document}",
+    "the {A} {past}", "the {A} of the {noun} is {value0}", "the {A} of the {noun} is {value0}", "{A}: {value0}",
+    "the {A} is {value0}", "every {A} has {int} {noun}s", "{A}", "the {A} of {person} is {value0}",
+    "{firm} has the {A} {value0}", "{intro} the {A} {past}", "{person}'s {A} is {value0}",
 )  # fmt: skip
 _ABOUT_BOTH = (
-    "{agent} {past} about the {A} of {E}", "the {A} of {E} is {pp} in {document}", "{E} {past} the {A}", "nobody knows the {A} of {E}",
-    "the {A} of {E} is unknown", "{agent} {past} {np}", "{E} has no {A}", "we still need the {A} of {E}", "{agent} {past} {E} and the {A}",
-    "the {A} was {pp} near {E}", "{E} asked {person} for the {A}", "{agent} will {verb} the {A} of {E} later", "{E} {vp} and {past} the {A}",
+    "{agent} {past} about the {A} of {E}", "the {A} of {E} is {pp} in {document}", "{E} {past} the {A}",
+    "nobody knows the {A} of {E}", "the {A} of {E} is unknown", "{agent} {past} {np}", "{E} has no {A}",
+    "we still need the {A} of {E}", "{agent} {past} {E} and the {A}", "the {A} was {pp} near {E}",
+    "{E} asked {person} for the {A}", "{agent} will {verb} the {A} of {E} later", "{E} {vp} and {past} the {A}",
 )  # fmt: skip
 
 
@@ -260,7 +280,11 @@ def _near_misses(
         if keys and shape < 0.8:
             key = rng.choice(keys)
             if shape < 0.3:
-                entity, wanted, origin = names.near(rng, key.entity, split), Attribute(key.attribute, key.usual), "near_name"
+                entity, wanted, origin = (
+                    names.near(rng, key.entity, split),
+                    Attribute(key.attribute, key.usual),
+                    "near_name",
+                )
             elif shape < 0.45:
                 wanted, origin = Attribute(key.attribute, key.usual), "other_name"
             elif shape < 0.7:

@@ -1,12 +1,12 @@
-"""The programmatic teacher: questions about a fact, answers from a memory, options of a multiple choice. Knows no chunks."""
+"""The programmatic teacher: questions about a fact, answers from a memory, options of a multiple choice. Knows no
+chunks."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from random import Random
 
-from longfold_agent.profiles.demo import LETTERS, UNKNOWN
-
+from longfold_agent.profiles.demo import LETTERS, UNKNOWN, render_reply
 from longfold_training.demo import values
 from longfold_training.demo.grammar import expand
 from longfold_training.demo.rules import CURRENT, QUESTIONS, WHEN, WHO
@@ -42,10 +42,11 @@ def options(rng: Random, key: Key, right: str, split: Split) -> list[str]:
 
 
 def answer(found: str, choices: Sequence[str]) -> str:
-    """The reply from memory: the value, the letter of the option that holds it, or "unknown"."""
+    """The reply from memory: the value, behind it the letter of the option that holds it; "unknown" where there is
+    none."""
     if not found:
-        return UNKNOWN
+        return render_reply(UNKNOWN)
     if not choices:
-        return found
+        return render_reply(found)
     places = [place for place, option in enumerate(choices) if option.lower() == found.lower()]
-    return LETTERS[places[0]] if places else UNKNOWN
+    return render_reply(choices[places[0]], LETTERS[places[0]]) if places else render_reply(UNKNOWN)

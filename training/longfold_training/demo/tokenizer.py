@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from longfold_agent.profiles.demo import SPECIALS
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
+from longfold_agent.profiles.demo import SPECIALS
+
 PATTERN = r"\d|[^\S\r\n]?\p{Lu}(?=[\p{Lu}\d/-])|[^\S\r\n]?\p{L}+|[^\S\r\n]?[^\s\p{L}\d]+|\s"
-"""Digits stand alone, without the space before them, and so do capitals of codes: a value has the same tokens wherever it stands."""
+"""Digits stand alone, without the space before them, and so do capitals of codes: a value has the same tokens wherever
+it stands."""
 
 VOCABULARY = 6144
 
@@ -18,7 +20,10 @@ def train_tokenizer(texts: Iterable[str], size: int = VOCABULARY) -> Tokenizer:
     """A tokenizer of `size` tokens: the special tokens first, then all 256 bytes, then merges in rising order."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Split(Regex(PATTERN), "isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
+        [
+            pre_tokenizers.Split(Regex(PATTERN), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
     )
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(

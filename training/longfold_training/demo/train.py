@@ -1,4 +1,5 @@
-"""Training of the demo policy from nothing: one process, a checkpoint every few minutes, resumable to the step. Knows no engine."""
+"""Training of the demo policy from nothing: one process, a checkpoint every few minutes, resumable to the step. Knows
+no engine."""
 
 from __future__ import annotations
 
@@ -15,9 +16,9 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from longfold_agent.profiles.demo import KEEP
 from tokenizers import Tokenizer
 
+from longfold_agent.profiles.demo import KEEP
 from longfold_training.demo.corpus import corpus
 from longfold_training.demo.initialisation import initialise
 from longfold_training.demo.model import Policy, Shape
@@ -51,7 +52,9 @@ class Config:
         return Schedule(self.steps, self.peak, decay=self.decay, stages=self.stages)
 
 
-def make_batch(rng: Random, tokenizer: Tokenizer, load: Load, split: Split, *, vary: bool = True, plain: float = 0.0) -> Batch:
+def make_batch(
+    rng: Random, tokenizer: Tokenizer, load: Load, split: Split, *, vary: bool = True, plain: float = 0.0
+) -> Batch:
     """One step's rows; half of the chunks are shorter than the load's length, as the last chunk of a document is."""
     rows = []
     for _ in range(load.rows):
@@ -73,7 +76,8 @@ def loss_of(policy: Policy, batch: Batch, total: torch.Tensor | None = None) -> 
 
 @torch.no_grad()
 def validate(policy: Policy, tokenizer: Tokenizer, chunk: int, split: Split, batches: int) -> dict[str, float]:
-    """Exact match of whole replies (teacher forced) by tag, and the gate's two error rates, on fresh rows of a split."""
+    """Exact match of whole replies (teacher forced) by tag, and the gate's two error rates, on fresh rows of a
+    split."""
     rng = Random(f"validate/{split}/{chunk}")
     right: dict[str, list[bool]] = {}
     false_writes = missed = idle = active = 0
@@ -99,13 +103,12 @@ def validate(policy: Policy, tokenizer: Tokenizer, chunk: int, split: Split, bat
 
 
 def optimizers(policy: Policy, parts: int) -> list[torch.optim.Optimizer]:
-    """Muon for the matrices of the layers, in `parts` that can step side by side, and AdamW for embeddings and norms."""
+    """Muon for the matrices of the layers, in `parts` that can step side by side, and AdamW for embeddings and
+    norms."""
     matrices = [weight for name, weight in policy.named_parameters() if weight.dim() == 2 and "embed" not in name]
     others = [weight for name, weight in policy.named_parameters() if weight.dim() != 2 or "embed" in name]
     return [
-        *(
-            Muon(matrices[part::parts], lr=1.0) for part in range(parts)
-        ),
+        *(Muon(matrices[part::parts], lr=1.0) for part in range(parts)),
         torch.optim.AdamW(others, lr=1.0, betas=(0.9, 0.97), weight_decay=0.0),
     ]
 
@@ -139,8 +142,8 @@ class Run:
         folder.mkdir(parents=True, exist_ok=True)
         torch.set_num_threads(1)
         torch.set_flush_denormal(True)
-        # One thread per half of the rows, each with single-threaded kernels: on shared cores this is several times faster than
-        # kernels that split every product over the cores and wait for the slower half.
+        # One thread per half of the rows, each with single-threaded kernels: on shared cores this is several times
+        # faster than kernels that split every product over the cores and wait for the slower half.
         self.workers = ThreadPoolExecutor(config.threads, initializer=torch.set_num_threads, initargs=(1,))
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
         path = folder / "tokenizer.json"
@@ -217,7 +220,9 @@ class Run:
         loss.backward()  # type: ignore[no-untyped-call]
         return float(loss.detach())
 
-    def train(self, until: int | None = None, report: Callable[[dict[str, Any]], None] | None = None) -> Iterator[dict[str, Any]]:
+    def train(
+        self, until: int | None = None, report: Callable[[dict[str, Any]], None] | None = None
+    ) -> Iterator[dict[str, Any]]:
         """Train to step `until` (default: the plan's end), yielding each metrics row after writing it."""
         end = self.config.steps if until is None else min(until, self.config.steps)
         smooth, began, first = math.nan, time.monotonic(), self.step

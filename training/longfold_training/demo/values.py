@@ -31,7 +31,9 @@ def number(rng: Random) -> str:
 
 
 def code(rng: Random) -> str:
-    up = lambda low, high: "".join(rng.choice(_LETTERS) for _ in range(rng.randint(low, high)))  # noqa: E731
+    def up(low: int, high: int) -> str:
+        return "".join(rng.choice(_LETTERS) for _ in range(rng.randint(low, high)))
+
     shapes: tuple[Callable[[], str], ...] = (
         lambda: f"{up(1, 3)}-{_digits(rng, 2, 4)}",
         lambda: f"{up(2, 2)}{_digits(rng, 2, 4)}",
@@ -58,7 +60,9 @@ def money(rng: Random) -> str:
     if shape < 0.3:
         return rng.choice(("$", "£", "€")) + amount
     if shape < 0.75:
-        return f"{amount} {rng.choice(('dollars', 'pounds', 'euros', 'crowns', 'francs', 'pence', 'cents', 'EUR', 'USD'))}"
+        return (
+            f"{amount} {rng.choice(('dollars', 'pounds', 'euros', 'crowns', 'francs', 'pence', 'cents', 'EUR', 'USD'))}"
+        )
     if shape < 0.85:
         return f"{rng.randint(1, 99)} million"
     return amount
@@ -126,7 +130,22 @@ MAKERS: dict[str, Callable[[Random], str]] = {
     "place": _place,
     "phrase": phrase,
 }
-_ANY = ("num", "num", "num", "code", "code", "code", "money", "measure", "person", "person", "place", "phrase", "phrase", "date")
+_ANY = (
+    "num",
+    "num",
+    "num",
+    "code",
+    "code",
+    "code",
+    "money",
+    "measure",
+    "person",
+    "person",
+    "place",
+    "phrase",
+    "phrase",
+    "date",
+)
 
 WORDY = frozenset({"person", "place", "phrase"})
 """Kinds made of letters only: in a random frame nothing but a linking word shows where such a value begins."""

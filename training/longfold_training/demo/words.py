@@ -69,7 +69,23 @@ def attributes(split: Split) -> tuple[Attribute, ...]:
     return tuple(found.values())
 
 
-_OF_HEADS = ("head", "colour", "name", "number", "date", "place", "price", "name", "keeper", "size", "type", "time", "cost", "weight", "owner")
+_OF_HEADS = (
+    "head",
+    "colour",
+    "name",
+    "number",
+    "date",
+    "place",
+    "price",
+    "name",
+    "keeper",
+    "size",
+    "type",
+    "time",
+    "cost",
+    "weight",
+    "owner",
+)
 
 
 def attribute(rng: Random, split: Split) -> Attribute:
@@ -106,8 +122,8 @@ def _heldout_phrases() -> frozenset[str]:
 _HEAD_KINDS = {
     "code": "code", "number": "code", "name": "person", "colour": "phrase", "weight": "measure", "height": "measure",
     "price": "money", "fee": "money", "rate": "measure", "date": "date", "manager": "person", "owner": "person",
-    "type": "phrase", "speed": "measure", "length": "measure", "width": "measure", "status": "phrase", "address": "place",
-    "label": "code", "keeper": "person", "supplier": "place", "time": "date", "location": "place", "charge": "money",
+    "type": "phrase", "speed": "measure", "length": "measure", "width": "measure", "status": "phrase",
+    "address": "place", "label": "code", "keeper": "person", "supplier": "place", "time": "date", "location": "place", "charge": "money",
     "budget": "money", "plan": "phrase", "temperature": "measure", "agent": "person", "guard": "person", "mark": "code",
     "officer": "person", "inspector": "person", "sign": "phrase", "pattern": "phrase", "pressure": "measure",
 }  # fmt: skip

@@ -1,0 +1,80 @@
+"""How often the demo policy is right, through the whole service: exact match per family on material it has never seen.
+
+Names, values, filler and sentence templates are held out from training; `--attributes heldout` takes attribute phrases never seen in
+training as well. Answers are compared but for case, outer spaces and a final full stop.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+from collections import Counter
+from random import Random
+
+from report import Row, report
+from rich.progress import track
+from service import TOKENIZER, real_engine, stack
+
+from longfold_agent import load_tokens
+from longfold_client import AsyncClient
+from longfold_client.types import DocumentInfo, Mode
+from longfold_training.demo.documents import FAMILIES, Document, Item, Material, generate
+from longfold_training.demo.evaluate import same
+
+
+def documents(chunks: int, size: int, asked: int, attributes: str, seed: int) -> list[Document]:
+    """Documents of `chunks` stretches of `size` tokens with four questions of each family, `asked` questions per family or more."""
+    material = Material(attributes="heldout" if attributes == "heldout" else "train")
+    rng = Random(f"benchmark/{seed}/{chunks}/{attributes}")
+    count = load_tokens(TOKENIZER).count
+    made = track(range(-(-asked // 4)), description="writing documents")
+    return [generate(rng, chunks=chunks, count=count, chunk_tokens=size, per_family=4, material=material) for _ in made]
+
+
+async def ask(client: AsyncClient, document: DocumentInfo, item: Item) -> tuple[str, bool, str, int]:
+    """Family, whether the answer is right, a line about it when it is wrong, and the number of steps."""
+    job = await client.wait((await client.submit(item.question, [document], mode=Mode.FOLD)).id)
+    if job.result is None:
+        return item.family, False, f"{item.question!r}: failed, {job.error}", 0
+    right = same(job.result.answer, item.answer)
+    said = (
+        "" if right else f"{item.question!r}: {job.result.answer!r}, not {item.answer!r}; memory {job.result.memory!r}"
+    )
+    return item.family, right, said, job.progress.chunks_read
+
+
+async def measure(options: argparse.Namespace) -> int:
+    made = documents(options.chunks, options.size, options.n, options.attributes, options.seed)
+    asked, right, wrong, steps = Counter[str](), Counter[str](), list[str](), 0
+    async with real_engine() as engine:
+        settings = {"worker_concurrency": 12}
+        async with stack(engine, profile="demo", **settings) as running, AsyncClient(running.url) as client:
+            for number in track(range(len(made)), description="reading"):
+                uploaded = await client.upload(made[number].text.encode(), title=f"document {number}")
+                replies = await asyncio.gather(*(ask(client, uploaded, item) for item in made[number].items))
+                for family, ok, said, read in replies:
+                    asked[family] += 1
+                    right[family] += ok
+                    steps += read
+                    wrong += [said] if said else []
+    bar = ">= 0.9" if options.attributes == "seen" else ">= 0.8"
+    rows = [
+        Row(f"{family}, exact match (n = {asked[family]})", right[family] / asked[family], "", bar)
+        for family in FAMILIES
+    ]
+    name = f"demo_policy_{options.chunks}x{options.size}_{options.attributes}"
+    return report(name, [*rows, Row("steps", steps, "steps")], seed=options.seed, wrong=wrong[:60])
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--chunks", type=int, default=16)
+    parser.add_argument("--size", type=int, default=256, help="tokens per stretch")
+    parser.add_argument("-n", type=int, default=200, help="questions per family")
+    parser.add_argument("--attributes", choices=("seen", "heldout"), default="seen")
+    parser.add_argument("--seed", type=int, default=1)
+    return asyncio.run(measure(parser.parse_args()))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,95 @@
+"""Evaluation: a policy that always knows scores 1.0 through the agent's own fold; torch and engine agree on what they
+ask."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from random import Random
+
+from tokenizers import Tokenizer
+
+from longfold_agent.profiles import demo as prompt
+from longfold_agent.protocols import Request
+from longfold_agent.types import Completion
+from longfold_training.demo.documents import Document, generate
+from longfold_training.demo.evaluate import Cell, Result, read_in_torch, read_with_engine, same, value_of
+from longfold_training.demo.initialisation import initialise
+from longfold_training.demo.model import Policy, Shape
+from longfold_training.demo.reading import Reader
+
+
+class Count:
+    """`Tokens` over the small tokenizer."""
+
+    name = "small"
+
+    def __init__(self, count: Callable[[str], int]) -> None:
+        self.count = count
+
+    def fit(self, text: str, budget: int) -> int:
+        return len(text)
+
+
+class Oracle:
+    """An engine that knows the documents' gold answers and replies as a perfect policy would."""
+
+    def __init__(self, documents: Sequence[Document], *, blind: bool = False) -> None:
+        self.replies: dict[str, str] = {}
+        for document in documents:
+            for item in document.items:
+                query = prompt.split_question(item.question)
+                before = plan = ""
+                for text, value in zip(document.chunks, item.memories, strict=True):
+                    asked = prompt.render_chunk(text) + prompt.render_question(query.core, before, plan)
+                    line = prompt.memory_line(item.key.attribute, item.key.entity, value) if value else ""
+                    if line == before or blind:
+                        self.replies[asked] = "<keep>"
+                        continue
+                    self.replies[asked] = f"<mem> {line}<plan> {prompt.AFTER_FIND}"
+                    before, plan = line, prompt.AFTER_FIND
+                asked = prompt.render_answer(query.core, prompt.options_in(query.instructions), before)
+                self.replies[asked] = f" {prompt.UNKNOWN if blind else item.answer}"
+
+    async def complete(self, requests: Sequence[Request]) -> list[Completion]:
+        return [Completion(self.replies[request.prompt.text or ""], "stop") for request in requests]
+
+
+def documents_of(count: Callable[[str], int]) -> list[Document]:
+    return [generate(Random(seed), chunks=3, count=count, chunk_tokens=120, per_family=1) for seed in range(3)]
+
+
+async def test_a_perfect_policy_scores_one(count: Callable[[str], int]) -> None:
+    documents = documents_of(count)
+    result = await read_with_engine(Oracle(documents), prompt.profile(), Count(count), documents)  # type: ignore[arg-type]
+    report = result.report()
+    assert [report[family] for family in ("single", "update", "choice")] == [1.0, 1.0, 1.0]
+    assert (result.false_writes, result.missed, result.wrong_writes, result.invalid) == (0, 0, 0, 0)
+    assert result.active + result.idle == 3 * 3 * 3
+
+
+async def test_a_blind_policy_misses_every_fact(count: Callable[[str], int]) -> None:
+    documents = documents_of(count)
+    result = await read_with_engine(Oracle(documents, blind=True), prompt.profile(), Count(count), documents)  # type: ignore[arg-type]
+    assert result.missed == result.active > 0
+    assert result.false_writes == 0
+    assert not result.right
+
+
+def test_an_untrained_policy_reads_to_the_end(count: Callable[[str], int], tokenizer: Tokenizer, shape: Shape) -> None:
+    policy = Policy(shape)
+    initialise(policy, 0)
+    cell = Cell(chunks=2, chunk_tokens=64, documents=1, per_family=1)
+    documents = cell.make(count)
+    result = read_in_torch(Reader(policy, tokenizer), documents)
+    assert sum(result.asked.values()) == 3
+    assert result.idle + result.active == 6
+    kept = read_in_torch(Reader(policy, tokenizer, keep_bias=1e6), documents)
+    assert kept.false_writes == 0
+    assert kept.missed == kept.active
+
+
+def test_scoring_forgives_case_and_a_full_stop_only() -> None:
+    assert same("Dark green.", " dark Green")
+    assert not same("4821", "482")
+    assert value_of("access code of Norbel: AX-4821") == "AX-4821"
+    assert Result(right={"single": 1}, asked={"single": 2}).report()["single"] == 0.5
