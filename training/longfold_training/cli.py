@@ -4,33 +4,45 @@ parsing."""
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from threading import Event
+from types import FrameType
 
-DEFAULT_STEPS = 3000
-"""The shipped policy's length."""
+INTERRUPTED = 130
+"""Exit status after Ctrl-C, as shells count it."""
 
 
 def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="longfold-train", description="Train longfold policies.")
     commands = top.add_subparsers(dest="command", required=True)
-    demo = commands.add_parser("demo", help="train the demo policy from nothing on this machine's CPU")
+    demo = commands.add_parser(
+        "demo",
+        help="train the demo policy from nothing on this machine's CPU",
+        description="Train the demo policy from nothing on this machine's CPU. Ctrl-C stops after the present step and "
+        "leaves a checkpoint from which --resume goes on.",
+    )
     demo.add_argument(
         "--out", type=Path, required=True, metavar="DIR", help="run folder; the policy is written to DIR/policy"
     )
-    demo.add_argument("--seed", type=int, default=0)
-    demo.add_argument("--steps", type=int, default=DEFAULT_STEPS, help="optimiser steps (default %(default)s)")
+    demo.add_argument("--seed", type=int, default=0, help="everything random follows from it (default %(default)s)")
+    demo.add_argument("--threads", type=_positive, default=2, help="cores to use (default %(default)s)")
     demo.add_argument(
-        "--minutes-plan",
-        type=float,
-        metavar="M",
-        help="choose the steps to fill about M minutes, measured on this machine",
+        "--resume",
+        action="store_true",
+        help="go on from the checkpoints in DIR; --seed and --threads must be as the run began with",
     )
-    demo.add_argument("--threads", type=int, default=2, help="cores to use (default %(default)s)")
-    demo.add_argument("--resume", action="store_true", help="go on from DIR/checkpoint.pt")
     return top
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("must be at least 1")
+    return number
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -40,13 +52,36 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _demo(given)
     except TrainingError as error:
-        print(f"longfold-train: {error}", file=sys.stderr)
+        sys.stderr.write(f"longfold-train: {error}\n")
         return 1
+    except ModuleNotFoundError as error:
+        if error.name not in ("numpy", "safetensors", "torch"):
+            raise
+        sys.stderr.write(f"longfold-train: {error.name} is missing; install longfold-training[torch]\n")
+        return 1
+    except KeyboardInterrupt:
+        sys.stderr.write("longfold-train: interrupted\n")
+        return INTERRUPTED
+
+
+@contextmanager
+def _interrupts() -> Iterator[Event]:
+    """An event that Ctrl-C or a termination request sets; a second Ctrl-C interrupts at once."""
+    asked = Event()
+
+    def note(number: int, frame: FrameType | None) -> None:
+        asked.set()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _demo(given: argparse.Namespace) -> int:
-    from dataclasses import replace
-
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -58,29 +93,46 @@ def _demo(given: argparse.Namespace) -> int:
     )
 
     from longfold_training.demo.export import export, model_card
-    from longfold_training.demo.train import Config, Run, measured_steps
+    from longfold_training.demo.recipe import recipe
+    from longfold_training.demo.train import Run, validate
 
     console = Console(stderr=True)
     console.print("Preparing the text and the tokenizer (about half a minute).")
-    config = Config(steps=given.steps, seed=given.seed, threads=given.threads)
-    if given.minutes_plan is not None and not given.resume:
-        config = replace(config, steps=measured_steps(given.out, config, given.minutes_plan))
-    run = Run(given.out, config, resume=given.resume)
+    phases = recipe(given.seed, given.threads)
     columns = (
-        TextColumn("training"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
+        TextColumn("training"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),
-    )  # fmt: skip
-    last: dict[str, Any] = {}
-    with Progress(*columns, console=console) as progress:
-        task = progress.add_task("training", total=config.steps, completed=run.step, note="")
-        for row in run.train():
-            last = row
-            found = row.get("validation", {})
-            note = f"loss {row['loss']:.3f}" + (f"  found {found['find']:.0%}" if "find" in found else "")
-            progress.update(task, completed=row["step"], note=note)
-    rows = "\n".join(f"| {name} | {value:.3f} |" for name, value in last.get("validation", {}).items())
-    figures = f"Single steps on fresh chunks of the training grammar, whole replies:\n\n| step | exact match |\n|---|---|\n{rows}"
-    card = model_card(config.shape, config.steps, run.tokens, config.seed, figures)
+    )
+    run, tokens = None, 0
+    with _interrupts() as asked, Progress(*columns, console=console) as progress:
+        task = progress.add_task("training", total=sum(config.last for config in phases), note="")
+        before = 0
+        for number, config in enumerate(phases, start=1):
+            run = Run(
+                given.out / f"phase-{number}",
+                config,
+                resume=given.resume,
+                tokenizer=run.tokenizer if run else None,
+                weights=run.policy if run else None,
+            )
+            progress.update(task, completed=before + run.step)
+            for row in run.train(stopped=asked.is_set):
+                found = row.get("validation", {})
+                note = f"loss {row['loss']:.3f}" + (f"  found {found['find']:.0%}" if "find" in found else "")
+                progress.update(task, completed=before + row["step"], note=note)
+            if run.step < config.last:
+                console.print(f"Stopped after step {run.step} of phase {number}; go on with --resume.")
+                return INTERRUPTED
+            before += config.last
+            tokens += run.tokens
+    assert run is not None
+    figures = validate(run.policy, run.tokenizer, phases[-1].stages[-1][0], "train", 6)
+    card = model_card(run.config.shape, before, tokens, given.seed, figures)
     folder = export(run.policy, run.tokenizer, given.out / "policy", card)
     console.print(f"Policy written to {folder}")
     return 0

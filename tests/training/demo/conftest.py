@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from random import Random
 
 import pytest
+import torch
 from tokenizers import Tokenizer
 
 from longfold_training.demo.filler import invented
@@ -13,6 +14,16 @@ from longfold_training.demo.model import Shape
 from longfold_training.demo.rows import exercises
 from longfold_training.demo.story import make_story
 from longfold_training.demo.tokenizer import train_tokenizer
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Models this small gain nothing from several threads, which wait for each other on a busy machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
 
 SMALL = Shape(vocabulary=1024, width=192, layers=2, inner=128)
 

@@ -45,10 +45,12 @@ class Oracle:
                     if line == before or blind:
                         self.replies[asked] = "<keep>"
                         continue
-                    self.replies[asked] = f"<mem> {line}<plan> {prompt.AFTER_FIND}"
+                    self.replies[asked] = prompt.render_update(value, line, prompt.AFTER_FIND).removesuffix("<eos>")
                     before, plan = line, prompt.AFTER_FIND
                 asked = prompt.render_answer(query.core, prompt.options_in(query.instructions), before)
-                self.replies[asked] = f" {prompt.UNKNOWN if blind else item.answer}"
+                known = prompt.UNKNOWN if blind else item.memories[-1]
+                letter = item.answer if item.family == "choice" and not blind else ""
+                self.replies[asked] = prompt.render_reply(known, letter).removesuffix("<eos>")
 
     async def complete(self, requests: Sequence[Request]) -> list[Completion]:
         return [Completion(self.replies[request.prompt.text or ""], "stop") for request in requests]

@@ -26,7 +26,7 @@ def policy(shape: Shape) -> Policy:
 def test_transformers_reads_the_same_model(policy: Policy, tokenizer: Tokenizer, tmp_path: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    folder = export(policy, tokenizer, tmp_path / "policy", model_card(policy.shape, 1, 1, 0, "none"))
+    folder = export(policy, tokenizer, tmp_path / "policy", model_card(policy.shape, 1, 1, 0, {"find": 0.5}))
     theirs = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     text = "<chunk>The access code of Norbel is AX-4821.<q> What is Norbel's access code?<mem> none<plan> none<out>"
     ids = AutoTokenizer.from_pretrained(folder)(text)["input_ids"]

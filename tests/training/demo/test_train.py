@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from random import Random
 
 import pytest
 import torch
 from tokenizers import Tokenizer
 
+from longfold_training.cli import parser
 from longfold_training.demo.model import Shape
 from longfold_training.demo.muon import Muon, orthogonalise
 from longfold_training.demo.schedule import Schedule
@@ -25,19 +28,13 @@ def config(shape: Shape, monkeypatch: pytest.MonkeyPatch) -> Config:
     return Config(steps=24, shape=shape, stages=((32, 0.0),), report_every=4, validate_every=10**6, checkpoint_every=8)
 
 
-def folder_with(tokenizer: Tokenizer, folder: Path) -> Path:
-    folder.mkdir()
-    tokenizer.save(str(folder / "tokenizer.json"))
-    return folder
-
-
 def test_a_few_steps_lower_the_loss_and_resuming_changes_nothing(
     config: Config, tokenizer: Tokenizer, tmp_path: Path
 ) -> None:
-    whole = Run(folder_with(tokenizer, tmp_path / "whole"), config)
+    whole = Run(tmp_path / "whole", config, tokenizer=tokenizer)
     rows = list(whole.train())
     assert rows[-1]["loss"] < rows[0]["loss"] - 0.5
-    broken = Run(folder_with(tokenizer, tmp_path / "broken"), config)
+    broken = Run(tmp_path / "broken", config, tokenizer=tokenizer)
     first = list(broken.train(until=16))
     second = Run(tmp_path / "broken", config, resume=True)
     assert second.step == 16
@@ -48,8 +45,48 @@ def test_a_few_steps_lower_the_loss_and_resuming_changes_nothing(
         torch.testing.assert_close(second.policy.state_dict()[name], weight, atol=0, rtol=0)
 
 
+def test_a_stopped_run_leaves_a_checkpoint_between_two_regular_ones(
+    config: Config, tokenizer: Tokenizer, tmp_path: Path
+) -> None:
+    run = Run(tmp_path / "run", config, tokenizer=tokenizer)
+    rows = list(run.train(stopped=lambda: run.step == 5))
+    assert [row["step"] for row in rows] == [4]
+    again = Run(tmp_path / "run", config, resume=True)
+    assert again.step == 5
+    assert [row["step"] for row in again.train(until=8)] == [8]
+    lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in lines] == [4, 8]
+
+
+def test_a_run_begun_anew_keeps_nothing_of_the_one_before(config: Config, tokenizer: Tokenizer, tmp_path: Path) -> None:
+    list(Run(tmp_path / "run", config, tokenizer=tokenizer).train(until=8))
+    anew = Run(tmp_path / "run", config, tokenizer=tokenizer)
+    assert anew.step == 0
+    assert not (tmp_path / "run" / "checkpoint.pt").exists()
+    assert (tmp_path / "run" / "metrics.jsonl").read_text() == ""
+
+
+def test_a_damaged_checkpoint_is_named(config: Config, tokenizer: Tokenizer, tmp_path: Path) -> None:
+    Run(tmp_path / "run", config, tokenizer=tokenizer)
+    for damage in (b"", b"nonsense"):
+        (tmp_path / "run" / "checkpoint.pt").write_bytes(damage)
+        with pytest.raises(CheckpointError, match=r"checkpoint\.pt"):
+            Run(tmp_path / "run", config, resume=True)
+
+
+def test_the_shipped_policy_has_the_schedule_it_was_made_with() -> None:
+    config = Config()
+    assert (config.steps, config.stages) == (2600, ((64, 0.0), (128, 0.25), (256, 0.55)))
+    assert config.steps == parser().parse_args(["demo", "--out", "x"]).steps
+    schedule = config.schedule()
+    lengths = {
+        share: {schedule.load(int(share * 2600), Random(seed)).chunk for seed in range(60)} for share in (0.1, 0.4, 0.9)
+    }
+    assert lengths == {0.1: {64}, 0.4: {64, 128}, 0.9: {64, 128, 256}}
+
+
 def test_a_checkpoint_of_other_settings_is_refused(config: Config, tokenizer: Tokenizer, tmp_path: Path) -> None:
-    run = Run(folder_with(tokenizer, tmp_path / "run"), config)
+    run = Run(tmp_path / "run", config, tokenizer=tokenizer)
     run.save()
     with pytest.raises(CheckpointError, match="other settings"):
         Run(tmp_path / "run", replace(config, seed=1), resume=True)

@@ -21,6 +21,7 @@ from longfold_training.demo.story import Key, attribute_like, last_values, name_
 from longfold_training.demo.words import Attribute, Split, attribute, attributes, read_lines
 
 Family = Literal["single", "update", "choice", "absent"]
+Templates = Literal["everyday", "heldout", "grammar"]
 FAMILIES: tuple[Family, ...] = ("single", "update", "choice")
 """The families with an accuracy bar; "absent" questions have no fact and the answer "unknown"."""
 _UNSEEN_QUESTIONS = 0.25
@@ -57,8 +58,8 @@ class Material:
 
     split: Split = "heldout"
     """Names, values and filler."""
-    templates: Literal["heldout", "grammar"] = "heldout"
-    """Sentences: written apart from the grammar, or produced by it."""
+    templates: Templates = "everyday"
+    """Sentences: two collections written apart from the grammar ("heldout" is far-fetched on purpose), or the grammar's."""
     attributes: Split = "train"
     """Attribute phrases; "heldout" phrases were never seen in training."""
 
@@ -122,15 +123,16 @@ def _fact(rng: Random, entity: str, wanted: Attribute, material: Material, avoid
 
 
 @cache
-def heldout_templates(kind: Literal["statements", "updates", "questions"]) -> tuple[str, ...]:
-    return read_lines(f"heldout_{kind}")
+def unseen(kind: Literal["statements", "updates", "questions"], templates: str = "heldout") -> tuple[str, ...]:
+    """Templates of a collection that training never uses."""
+    return read_lines(f"{templates}_{kind}")
 
 
 def _say(rng: Random, fact: Fact, wanted: Attribute, before: str, material: Material) -> Passage:
     if material.templates == "grammar":
         return story.put(rng, fact, wanted, before, material.split, (), later=bool(before))
     kind: Literal["statements", "updates"] = "updates" if before and rng.random() < 0.65 else "statements"
-    template = rng.choice(heldout_templates(kind))
+    template = rng.choice(unseen(kind, material.templates))
     text = expand(rng, template, bindings(fact, before))
     return Passage(text if template.startswith("{V}") else capital(text), (fact,), line=">>" in template)
 
@@ -184,8 +186,8 @@ def _item(rng: Random, family: Family, key: Key, plan: Sequence[Sequence[Passage
     for passages in plan:
         known = last_values(passages).get(name_of(key.entity, key.attribute), known)
         memories.append(known)
-    if material.templates == "heldout" and rng.random() < _UNSEEN_QUESTIONS:
-        question = expand(rng, rng.choice(heldout_templates("questions")), {"A": key.attribute, "E": key.entity})
+    if material.templates != "grammar" and rng.random() < _UNSEEN_QUESTIONS:
+        question = expand(rng, rng.choice(unseen("questions")), {"A": key.attribute, "E": key.entity})
     else:
         question = teacher.question(rng, key)
     answer = known or UNKNOWN

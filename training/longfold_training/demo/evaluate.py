@@ -7,7 +7,7 @@ drives the agent's own fold through any engine, which is what a service does. Kn
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from random import Random
 
 from longfold_agent.drive import batch
@@ -69,9 +69,6 @@ class Result:
         out["wrong_write_share"] = round(self.wrong_writes / max(1, self.active), 4)
         out["invalid_replies"] = self.invalid
         return out
-
-    def to_dict(self) -> dict[str, object]:
-        return asdict(self)
 
     def note(self, text: str) -> None:
         if len(self.failures) < 400:

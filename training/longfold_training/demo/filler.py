@@ -13,7 +13,7 @@ from pathlib import Path
 from random import Random
 
 from longfold_training.demo.grammar import capital, expand, sentence
-from longfold_training.demo.rules import QUESTIONS, RULES
+from longfold_training.demo.rules import QUESTIONS
 from longfold_training.demo.sentences import noise
 from longfold_training.demo.words import Split, attribute
 
@@ -133,6 +133,3 @@ def run(rng: Random, split: Split) -> list[tuple[str, bool]]:
 def questions(rng: Random, entity: str, phrase: str) -> str:
     """A question about a fact as part of a text: it states nothing."""
     return expand(rng, rng.choice(QUESTIONS), {"A": phrase, "E": entity, "cur": "current"})
-
-
-__all__ = ["RULES", "invented", "library", "prose", "questions", "run"]

@@ -3,7 +3,7 @@ no text."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import cast
 
 import torch
@@ -23,9 +23,6 @@ class Shape:
     inner: int = 512
     theta: float = 1e6
     epsilon: float = 1e-6
-
-    def to_dict(self) -> dict[str, int | float]:
-        return asdict(self)
 
 
 class Norm(nn.Module):

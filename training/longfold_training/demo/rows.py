@@ -99,9 +99,9 @@ def answer(rng: Random, key: Key, split: Split) -> Exercise:
     return Exercise(prompt.render_answer(question, options, memory), reply, False, "choice" if options else "answer")
 
 
-def make_row(rng: Random, tokenizer: Tokenizer, tokens: int, count: int, split: Split, plain: float = 0.0) -> Row:
+def make_row(rng: Random, tokenizer: Tokenizer, tokens: int, count: int, split: Split, ordinary: float = 0.0) -> Row:
     """A row with a chunk of about `tokens` tokens and about `count` blocks."""
-    story = make_story(rng, tokens, count, split, plain)
+    story = make_story(rng, tokens, count, split, ordinary)
     chunk = tokenizer.encode(prompt.render_chunk(story.text)).ids
     blocks = []
     for made in exercises(rng, story, count):

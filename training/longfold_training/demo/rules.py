@@ -238,29 +238,7 @@ note: {np} {be} {V}
 reminder: {np} {be} {V}
 """
 
-# Where training begins: short statements, so that binding a value to its key is learnt before the ways of saying it.
-_PLAIN = """
-the {A} of {E} is {V}
-the {A} of {E} is {V}
-{E}'s {A} is {V}
-{E}'s {A} is {V}
-the {A} of {E} was {V}
-for {E} the {A} is {V}
-{E} has the {A} {V}
-{E} has {anA} of {V}
-{E} uses the {A} {V}
-{E}: {A} {V}
-{E}: {A}: {V}
-{A} of {E}: {V}
-the {A} for {E} became {V}
-{agent} set the {A} of {E} to {V}
-the {A} of {E} changed to {V}
-the new {A} of {E} is {V}
-{E} was given the {A} {V}
-"""
-
 _RULES: dict[str, str] = {
-    "plain": _PLAIN,
     "state": _STATE,
     "update": _UPDATE,
     "passage": _PASSAGE,
@@ -633,8 +611,7 @@ last spring
 """,
     "weektime": "week\nmonth\nyear\nsummer\nwinter\nautumn\nspring\nMonday\nTuesday\nFriday\nSunday\n{month}",
     "place_time": (
-        "here\nthere\nlast {weektime}\nin {month}\nin {place_name}\nby {agent}\nin {document}\nat the {noun}\n"
-        "on {date}"
+        "here\nthere\nlast {weektime}\nin {month}\nin {place_name}\nby {agent}\nin {document}\nat the {noun}\non {date}"
     ),
     "aside": (
         "{agent} {said}\nas {agent} {said}\nof course\nit seems\nby the way\nhowever\nfor example\n"

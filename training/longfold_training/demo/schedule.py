@@ -43,14 +43,13 @@ class Schedule:
     review: float = 0.4
     """Share of steps that repeat a shorter length once a longer one has begun."""
 
-    plain_until: float = 0.1
-    """Share of the steps until which the share of plain statements falls from one to `plain_floor`."""
-    plain_floor: float = 0.12
+    ordinary_until: float = 0.1
+    """Share of the steps until which the share of ordinary statements falls from one to `ordinary_floor`."""
+    ordinary_floor: float = 0.12
 
-    def plain(self, step: int) -> float:
-        """Share of statements that are short and plain at a step: binding a value to its key comes before ways of
-        saying it."""
-        return max(self.plain_floor, 1.0 - step / (self.plain_until * self.steps))
+    def ordinary(self, step: int) -> float:
+        """Share of ordinary statements at a step: binding a value to its key comes before all ways of saying it."""
+        return max(self.ordinary_floor, 1.0 - step / (self.ordinary_until * self.steps))
 
     def rate(self, step: int) -> float:
         left = 1.0 - step / self.steps

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from random import Random
 
 from longfold_training.demo.grammar import article, capital, expand, sentence
+from longfold_training.demo.ordinary import CHANGES, STATEMENTS, lines
 from longfold_training.demo.rules import RULES
 from longfold_training.demo.words import words
 
@@ -65,9 +66,18 @@ def state(rng: Random, fact: Fact, other: Fact, third: Fact) -> Passage:
     return Passage(sentence(rng, core), tuple(facts))
 
 
-def plain(rng: Random, fact: Fact) -> Passage:
-    """A short statement without anything around it."""
-    return Passage(sentence(rng, expand(rng, rng.choice(RULES["plain"]), bindings(fact))), (fact,))
+def ordinary(rng: Random, fact: Fact, before: str) -> Passage:
+    """A statement, or mostly a change where there was a value before, as people ordinarily write it."""
+    changed = before and rng.random() < 0.7
+    template = rng.choice(_CHANGES if changed else _STATEMENTS)
+    core = expand(rng, template, bindings(fact, before))
+    if rng.random() < 0.3:
+        core = _lead(rng, fact, template, core)
+    return Passage(sentence(rng, core), (fact,))
+
+
+_STATEMENTS = lines(STATEMENTS)
+_CHANGES = lines(CHANGES)
 
 
 def update(rng: Random, fact: Fact, before: str) -> Passage:

@@ -96,10 +96,10 @@ def attribute_like(rng: Random, phrase: str, split: Split) -> Attribute:
     return attribute(rng, split)
 
 
-def make_story(rng: Random, tokens: int, count: int, split: Split, plain: float = 0.0) -> Story:
+def make_story(rng: Random, tokens: int, count: int, split: Split, ordinary: float = 0.0) -> Story:
     """A chunk of about `tokens` tokens stating facts of about half of `count` keys, with near misses of them.
 
-    plain: share of short, plain statements among all.
+    ordinary: share of statements as people ordinarily write them.
     """
     stated = max(1, round(min(count * 0.6, tokens / 36) * rng.uniform(0.35, 1.1)))
     if rng.random() < 0.06:
@@ -109,7 +109,7 @@ def make_story(rng: Random, tokens: int, count: int, split: Split, plain: float 
         entity, wanted = _next_subject(rng, list(chosen.values()), split)
         prior = make_fact(rng, entity, wanted, split).value if rng.random() < 0.5 else ""
         chosen.setdefault(name_of(entity, wanted.phrase), (Key(entity, wanted.phrase, wanted.kind, prior), wanted))
-    queues = [_passages(rng, key, wanted, split, chosen, plain) for key, wanted in chosen.values()]
+    queues = [_passages(rng, key, wanted, split, chosen, ordinary) for key, wanted in chosen.values()]
     passages = _interleave(rng, queues)
     for _ in range(rng.randint(0, 1 + tokens // 100)):
         passages.insert(rng.randint(0, len(passages)), _mention(rng, [key for key, _ in chosen.values()], split))
@@ -143,15 +143,15 @@ def _passages(
     wanted: Attribute,
     split: Split,
     taken: dict[tuple[str, str], tuple[Key, Attribute]],
-    plain: float,
+    ordinary: float,
 ) -> list[Passage]:
     """The statements of one key in order: one, or several with changing values."""
     count = rng.choices((1, 2, 3), (0.72, 0.21, 0.07))[0]
     before, out = key.prior, []
     for number in range(count):
         fact = make_fact(rng, key.entity, wanted, split, before)
-        if rng.random() < plain:
-            out.append(sentences.plain(rng, fact))
+        if rng.random() < ordinary:
+            out.append(sentences.ordinary(rng, fact, before))
         else:
             out.append(put(rng, fact, wanted, before, split, taken, later=bool(before)))
         before = fact.value

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from pickle import UnpicklingError
 from random import Random
 from typing import Any
 
@@ -35,31 +36,39 @@ from longfold_training.errors import CheckpointError
 class Config:
     """One training run."""
 
-    steps: int
+    steps: int = 2600
+    """Optimiser steps; the default is the shipped policy's length."""
     seed: int = 0
     shape: Shape = field(default_factory=Shape)
     peak: float = 4e-3
     decay: float = 0.6
     stages: tuple[tuple[int, float], ...] = ((64, 0.0), (128, 0.25), (256, 0.55))
+    ordinary_floor: float = 0.12
+    """Least share of ordinary statements, see `Schedule`."""
+    ends: int = 0
+    """Step after which the run stops short of its schedule, 0 for its end."""
     threads: int = 2
     report_every: int = 25
     validate_every: int = 400
     checkpoint_every: int = 200
-    start_from: str = ""
-    """Checkpoint whose weights the run starts from instead of the structured initialisation."""
 
     def schedule(self) -> Schedule:
-        return Schedule(self.steps, self.peak, decay=self.decay, stages=self.stages)
+        return Schedule(self.steps, self.peak, decay=self.decay, stages=self.stages, ordinary_floor=self.ordinary_floor)
+
+    @property
+    def last(self) -> int:
+        """The step the run ends with."""
+        return self.ends or self.steps
 
 
 def make_batch(
-    rng: Random, tokenizer: Tokenizer, load: Load, split: Split, *, vary: bool = True, plain: float = 0.0
+    rng: Random, tokenizer: Tokenizer, load: Load, split: Split, *, vary: bool = True, ordinary: float = 0.0
 ) -> Batch:
     """One step's rows; half of the chunks are shorter than the load's length, as the last chunk of a document is."""
     rows = []
     for _ in range(load.rows):
         tokens = load.chunk if not vary or rng.random() < 0.5 else rng.randint(load.chunk * 2 // 5, load.chunk)
-        rows.append(make_row(rng, tokenizer, tokens, load.blocks, split, plain))
+        rows.append(make_row(rng, tokenizer, tokens, load.blocks, split, ordinary))
     return pack(rows, load.length)
 
 
@@ -134,9 +143,15 @@ def part_of(batch: Batch, rows: slice) -> Batch:
 
 
 class Run:
-    """A training run in a folder: config.json, tokenizer.json, checkpoint.pt, metrics.jsonl."""
+    """A training run in a folder: config.json, tokenizer.json, checkpoint.pt, metrics.jsonl.
 
-    def __init__(self, folder: Path, config: Config, *, resume: bool = False) -> None:
+    resume: go on from the folder's checkpoint where it has one; else everything in the folder is begun anew.
+    tokenizer: used by a new run instead of the one trained on `corpus(seed)`.
+    weights: what a new run starts from instead of the structured initialisation.
+    Raises `CheckpointError` when the checkpoint is unreadable or belongs to other settings.
+    """
+
+    def __init__(self, folder: Path, config: Config, *, resume: bool = False, after: Run | None = None) -> None:
         self.folder = folder
         self.config = config
         folder.mkdir(parents=True, exist_ok=True)
@@ -146,35 +161,50 @@ class Run:
         # faster than kernels that split every product over the cores and wait for the slower half.
         self.workers = ThreadPoolExecutor(config.threads, initializer=torch.set_num_threads, initargs=(1,))
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+        resume = resume and (folder / "checkpoint.pt").exists()
         path = folder / "tokenizer.json"
-        if path.exists():
+        if resume and path.exists():
             self.tokenizer = load_tokenizer(path)
         else:
-            self.tokenizer = train_tokenizer(corpus(config.seed), config.shape.vocabulary)
-            self.tokenizer.save(str(path))
+            self.tokenizer = after.tokenizer if after else train_tokenizer(corpus(config.seed), config.shape.vocabulary)
         self.policy = Policy(config.shape)
         self.step = 0
         self.tokens = 0
         self.optimizers = optimizers(self.policy, config.threads)
-        if resume and (folder / "checkpoint.pt").exists():
+        if resume:
             self._load()
-        elif config.start_from:
-            self.policy.load_state_dict(torch.load(config.start_from, weights_only=True)["policy"])
         else:
-            initialise(self.policy, config.seed)
+            if weights is None:
+                initialise(self.policy, config.seed)
+            else:
+                self.policy.load_state_dict(weights.state_dict())
+            (folder / "checkpoint.pt").unlink(missing_ok=True)
+        self._keep_metrics()
+        self.tokenizer.save(str(path))
         (folder / "config.json").write_text(json.dumps(asdict(config), indent=2) + "\n", encoding="utf-8")
 
     def _load(self) -> None:
         try:
             state: dict[str, Any] = torch.load(self.folder / "checkpoint.pt", weights_only=True)
-        except (OSError, RuntimeError) as error:
+        except (OSError, RuntimeError, EOFError, UnpicklingError) as error:
             raise CheckpointError(f"cannot read {self.folder / 'checkpoint.pt'}") from error
         if state["config"] != json.dumps(asdict(self.config)):
-            raise CheckpointError("the checkpoint belongs to a run with other settings; choose another folder")
+            raise CheckpointError(
+                "the checkpoint belongs to a run with other settings; give the same ones or choose another folder"
+            )
         self.policy.load_state_dict(state["policy"])
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
         self.step, self.tokens = state["step"], state["tokens"]
+
+    def _keep_metrics(self) -> None:
+        """Drop the metrics of steps that will be taken again."""
+        path = self.folder / "metrics.jsonl"
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
+        path.write_text(
+            "".join(line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= self.step),
+            encoding="utf-8",
+        )
 
     def save(self) -> None:
         """Write the checkpoint; a run that dies while writing leaves the one before."""
@@ -194,7 +224,7 @@ class Run:
         schedule = self.config.schedule()
         rng = Random(f"{self.config.seed}/{self.step}")
         load = schedule.load(self.step, rng)
-        batch = make_batch(rng, self.tokenizer, load, "train", plain=schedule.plain(self.step))
+        batch = make_batch(rng, self.tokenizer, load, "train", ordinary=schedule.ordinary(self.step))
         loss = self.fit(batch, schedule.rate(self.step))
         self.step += 1
         self.tokens += int((batch.tokens > 0).sum())
@@ -220,11 +250,12 @@ class Run:
         loss.backward()  # type: ignore[no-untyped-call]
         return float(loss.detach())
 
-    def train(
-        self, until: int | None = None, report: Callable[[dict[str, Any]], None] | None = None
-    ) -> Iterator[dict[str, Any]]:
-        """Train to step `until` (default: the plan's end), yielding each metrics row after writing it."""
-        end = self.config.steps if until is None else min(until, self.config.steps)
+    def train(self, until: int | None = None, stopped: Callable[[], bool] = lambda: False) -> Iterator[dict[str, Any]]:
+        """Train to step `until` (default: `config.last`), yielding each metrics row after writing it.
+
+        stopped: asked after every step; when it says yes, the checkpoint is written and training ends early.
+        """
+        end = self.config.last if until is None else min(until, self.config.last)
         smooth, began, first = math.nan, time.monotonic(), self.step
         while self.step < end:
             loss = self.train_step()
@@ -244,20 +275,7 @@ class Run:
             if row is not None:
                 with (self.folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
                     file.write(json.dumps(row) + "\n")
-                if report is not None:
-                    report(row)
                 yield row
-
-
-def measured_steps(folder: Path, config: Config, minutes: float) -> int:
-    """Steps that fill about `minutes` on this machine: a few steps of each stage's size are timed, then forgotten."""
-    trial = Run(folder, config)
-    seconds = 0.0
-    shares = [share for _, share in config.stages] + [1.0]
-    for (chunk, start), end in zip(config.stages, shares[1:], strict=True):
-        rng = Random(chunk)
-        began = time.monotonic()
-        for _ in range(3):
-            trial.fit(make_batch(rng, trial.tokenizer, LOADS[chunk], "train"), 0.0)
-        seconds += (time.monotonic() - began) / 3 * (end - start)
-    return max(100, int(minutes * 60 / seconds))
+            if self.step < end and stopped():
+                self.save()
+                return

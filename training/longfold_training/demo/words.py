@@ -123,7 +123,8 @@ _HEAD_KINDS = {
     "code": "code", "number": "code", "name": "person", "colour": "phrase", "weight": "measure", "height": "measure",
     "price": "money", "fee": "money", "rate": "measure", "date": "date", "manager": "person", "owner": "person",
     "type": "phrase", "speed": "measure", "length": "measure", "width": "measure", "status": "phrase",
-    "address": "place", "label": "code", "keeper": "person", "supplier": "place", "time": "date", "location": "place", "charge": "money",
-    "budget": "money", "plan": "phrase", "temperature": "measure", "agent": "person", "guard": "person", "mark": "code",
-    "officer": "person", "inspector": "person", "sign": "phrase", "pattern": "phrase", "pressure": "measure",
+    "address": "place", "label": "code", "keeper": "person", "supplier": "place", "time": "date", "location": "place",
+    "charge": "money", "budget": "money", "plan": "phrase", "temperature": "measure", "agent": "person",
+    "guard": "person", "mark": "code", "officer": "person", "inspector": "person", "sign": "phrase",
+    "pattern": "phrase", "pressure": "measure",
 }  # fmt: skip

@@ -1,0 +1,99 @@
+"""The command line: quick help, a stopped run goes on, the end is a folder that can be served."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from longfold_training.cli import INTERRUPTED, main, parser
+from longfold_training.demo import recipe, train
+from longfold_training.demo.export import load_policy
+from longfold_training.demo.filler import prose
+from longfold_training.demo.recipe import recipe as shipped
+from longfold_training.demo.schedule import LOADS, Load
+
+
+@pytest.fixture
+def little(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Short rows and little text for the tokenizer; everything else is as shipped."""
+
+    def corpus(seed: int) -> Iterator[str]:
+        for paragraph in prose("train")[:200]:
+            yield " ".join(paragraph)
+
+    monkeypatch.setattr(train, "corpus", corpus)
+    # Two phases of two steps each; everything else of a phase is as shipped.
+    monkeypatch.setattr(
+        recipe, "recipe", lambda seed, threads: tuple(replace(one, steps=2, ends=0) for one in shipped(seed, threads))
+    )
+    for length in (64, 128, 256):
+        monkeypatch.setitem(LOADS, length, Load(32, 2, 160, 3))
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["demo", "--help"]])
+def test_help_needs_no_torch(arguments: list[str]) -> None:
+    code = (
+        "import sys\nfrom longfold_training.cli import main\n"
+        f"try:\n    main({arguments!r})\nfinally:\n"
+        "    heavy = {'torch', 'rich', 'tokenizers', 'numpy'} & set(sys.modules)\n    assert not heavy, heavy"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "demo" in done.stdout
+    assert ("--resume" in done.stdout) == (arguments[0] == "demo")
+
+
+@pytest.mark.parametrize("arguments", [["--threads", "0"], ["--threads", "-1"], ["--threads", "many"]])
+def test_numbers_below_one_are_refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        parser().parse_args(["demo", "--out", "x", *arguments])
+    assert end.value.code == 2
+    assert arguments[0] in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("little")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_run_goes_on_and_ends_in_a_policy_folder(
+    number: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["demo", "--out", str(tmp_path / "run")]
+    real = train.Run.train_step
+
+    def interrupted(run: train.Run) -> float:
+        signal.raise_signal(number)
+        return real(run)
+
+    handler = signal.getsignal(number)
+    with monkeypatch.context() as patched:
+        patched.setattr(train.Run, "train_step", interrupted)
+        assert main(arguments) == INTERRUPTED
+    assert signal.getsignal(number) is handler
+    assert "Stopped after step 1" in capsys.readouterr().err
+    assert torch.load(tmp_path / "run" / "phase-1" / "checkpoint.pt", weights_only=True)["step"] == 1
+
+    assert main([*arguments, "--seed", "1", "--resume"]) == 1
+    assert "other settings" in capsys.readouterr().err
+    assert main([*arguments, "--resume"]) == 0
+    policy = tmp_path / "run" / "policy"
+    assert {file.name for file in policy.iterdir()} == {
+        "README.md", "config.json", "generation_config.json", "model.safetensors", "tokenizer.json",
+        "tokenizer_config.json",
+    }  # fmt: skip
+    assert load_policy(policy).shape == train.Config().shape
+    card = (policy / "README.md").read_text()
+    assert "longfold-train demo --seed 0" in card
+    assert all(family in card for family in ("single", "update", "choice", "false_write"))
+    assert json.loads((tmp_path / "run" / "phase-2" / "metrics.jsonl").read_text().splitlines()[-1])["step"] == 2
+
+    before = (policy / "model.safetensors").read_bytes()
+    (policy / "README.md").unlink()
+    assert main([*arguments, "--resume"]) == 0
+    assert (policy / "model.safetensors").read_bytes() == before
+    assert (policy / "README.md").read_text() == card
