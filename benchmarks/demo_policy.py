@@ -1,7 +1,7 @@
 """How often the demo policy is right, through the whole service: exact match per family on material it has never seen.
 
-Names, values, filler and sentence templates are held out from training; `--attributes heldout` takes attribute phrases never seen in
-training as well. Answers are compared but for case, outer spaces and a final full stop.
+Names, values, filler and sentence templates are held out from training; `--attributes heldout` takes attribute
+phrases never seen in training as well. Answers are compared but for case, outer spaces and a final full stop.
 """
 
 from __future__ import annotations
@@ -22,13 +22,17 @@ from longfold_training.demo.documents import FAMILIES, Document, Item, Material,
 from longfold_training.demo.evaluate import same
 
 
-def documents(chunks: int, size: int, asked: int, attributes: str, seed: int) -> list[Document]:
-    """Documents of `chunks` stretches of `size` tokens with four questions of each family, `asked` questions per family or more."""
-    material = Material(attributes="heldout" if attributes == "heldout" else "train")
-    rng = Random(f"benchmark/{seed}/{chunks}/{attributes}")
+def documents(options: argparse.Namespace) -> list[Document]:
+    """Documents with four questions of each family, `-n` questions per family or more altogether."""
+    attributes = "heldout" if options.attributes == "heldout" else "train"
+    material = Material(attributes=attributes, templates=options.templates)
+    rng = Random(f"benchmark/{options.seed}/{options.chunks}/{options.attributes}/{options.templates}")
     count = load_tokens(TOKENIZER).count
-    made = track(range(-(-asked // 4)), description="writing documents")
-    return [generate(rng, chunks=chunks, count=count, chunk_tokens=size, per_family=4, material=material) for _ in made]
+    made = track(range(-(-options.n // 4)), description="writing documents")
+    return [
+        generate(rng, chunks=options.chunks, count=count, chunk_tokens=options.size, per_family=4, material=material)
+        for _ in made
+    ]
 
 
 async def ask(client: AsyncClient, document: DocumentInfo, item: Item) -> tuple[str, bool, str, int]:
@@ -44,7 +48,7 @@ async def ask(client: AsyncClient, document: DocumentInfo, item: Item) -> tuple[
 
 
 async def measure(options: argparse.Namespace) -> int:
-    made = documents(options.chunks, options.size, options.n, options.attributes, options.seed)
+    made = documents(options)
     asked, right, wrong, steps = Counter[str](), Counter[str](), list[str](), 0
     async with real_engine() as engine:
         settings = {"worker_concurrency": 12}
@@ -62,7 +66,7 @@ async def measure(options: argparse.Namespace) -> int:
         Row(f"{family}, exact match (n = {asked[family]})", right[family] / asked[family], "", bar)
         for family in FAMILIES
     ]
-    name = f"demo_policy_{options.chunks}x{options.size}_{options.attributes}"
+    name = f"demo_policy_{options.chunks}x{options.size}_{options.templates}_{options.attributes}"
     return report(name, [*rows, Row("steps", steps, "steps")], seed=options.seed, wrong=wrong[:60])
 
 
@@ -72,6 +76,7 @@ def main() -> int:
     parser.add_argument("--size", type=int, default=256, help="tokens per stretch")
     parser.add_argument("-n", type=int, default=200, help="questions per family")
     parser.add_argument("--attributes", choices=("seen", "heldout"), default="seen")
+    parser.add_argument("--templates", choices=("everyday", "heldout", "grammar"), default="everyday")
     parser.add_argument("--seed", type=int, default=1)
     return asyncio.run(measure(parser.parse_args()))
 

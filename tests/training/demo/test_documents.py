@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from longfold_agent.profiles.demo import LETTERS, UNKNOWN, options_in, split_question
 from longfold_training.demo import names, values
-from longfold_training.demo.documents import FAMILIES, Material, generate, heldout_templates
+from longfold_training.demo.documents import FAMILIES, Material, generate, unseen
 from longfold_training.demo.grammar import expand
+from longfold_training.demo.ordinary import CHANGES, STATEMENTS, lines
 from longfold_training.demo.rules import QUESTIONS, RULES
 from longfold_training.demo.sentences import bindings
 from longfold_training.demo.story import last_values, make_fact, make_story, name_of
@@ -104,7 +105,7 @@ def test_training_material_holds_nothing_held_out(seed: int) -> None:
 
 
 def test_there_is_enough_to_hold_out_and_to_learn_from() -> None:
-    assert len(heldout_templates("statements")) + len(heldout_templates("updates")) >= 80
+    assert len(unseen("statements")) + len(unseen("updates")) >= 80
     assert len(attributes("heldout")) >= 80
     assert len(attributes("train")) >= 400
     assert not {one.phrase for one in attributes("train")} & {one.phrase for one in attributes("heldout")}
@@ -130,24 +131,27 @@ def test_no_held_out_template_is_a_sentence_of_the_grammar() -> None:
 
     held = {
         skeleton(expand(Random(0), template, bound))
+        for collection in ("heldout", "everyday")
         for kind in ("statements", "updates")
-        for template in heldout_templates(kind)
+        for template in unseen(kind, collection)
     }
     rng = Random(8)
     for kind in ("state", "update", "passage", "line"):
         for _ in range(5000):
             assert skeleton(expand(rng, rng.choice(RULES[kind]), bound)) not in held
+    for template in lines(STATEMENTS) + lines(CHANGES):
+        assert skeleton(expand(rng, template, bound)) not in held
 
 
 def test_held_out_questions_are_asked_in_no_training_way() -> None:
-    assert not set(heldout_templates("questions")) & set(QUESTIONS)
+    assert not set(unseen("questions")) & set(QUESTIONS)
 
 
 def test_every_statement_of_the_grammar_holds_its_value() -> None:
     rng = Random(4)
     wanted = attribute(rng, "train")
     fact = make_fact(rng, "Norbel", wanted, "train")
-    for kind in ("state", "update", "passage", "line", "plain"):
+    for kind in ("state", "update", "passage", "line"):
         for template in RULES[kind]:
             bound = bindings(fact, "the value before", fact, fact)
             assert fact.value in expand(rng, template, bound)

@@ -12,9 +12,9 @@ import pytest
 import torch
 from tokenizers import Tokenizer
 
-from longfold_training.cli import parser
 from longfold_training.demo.model import Shape
 from longfold_training.demo.muon import Muon, orthogonalise
+from longfold_training.demo.recipe import recipe
 from longfold_training.demo.schedule import Schedule
 from longfold_training.demo.train import Config, Run
 from longfold_training.errors import CheckpointError
@@ -74,15 +74,28 @@ def test_a_damaged_checkpoint_is_named(config: Config, tokenizer: Tokenizer, tmp
             Run(tmp_path / "run", config, resume=True)
 
 
-def test_the_shipped_policy_has_the_schedule_it_was_made_with() -> None:
-    config = Config()
-    assert (config.steps, config.stages) == (2600, ((64, 0.0), (128, 0.25), (256, 0.55)))
-    assert config.steps == parser().parse_args(["demo", "--out", "x"]).steps
-    schedule = config.schedule()
+def test_the_recipe_is_what_the_shipped_policy_was_made_with() -> None:
+    widely, ordinarily = recipe()
+    assert (widely.last, ordinarily.last) == (1900, 1000)
     lengths = {
-        share: {schedule.load(int(share * 2600), Random(seed)).chunk for seed in range(60)} for share in (0.1, 0.4, 0.9)
+        share: {widely.schedule().load(int(share * 2600), Random(seed)).chunk for seed in range(60)}
+        for share in (0.1, 0.4, 0.7)
     }
-    assert lengths == {0.1: {64}, 0.4: {64, 128}, 0.9: {64, 128, 256}}
+    assert lengths == {0.1: {64}, 0.4: {64, 128}, 0.7: {64, 128, 256}}
+    assert widely.schedule().ordinary(1899) < 0.2 < ordinarily.schedule().ordinary(999)
+    assert ordinarily.schedule().rate(999) < ordinarily.peak / 100
+
+
+def test_a_second_phase_starts_from_the_first_ones_weights(
+    config: Config, tokenizer: Tokenizer, tmp_path: Path
+) -> None:
+    first = Run(tmp_path / "first", replace(config, ends=2), tokenizer=tokenizer)
+    list(first.train())
+    assert first.step == 2
+    second = Run(tmp_path / "second", config, tokenizer=first.tokenizer, weights=first.policy)
+    assert second.step == 0
+    for name, weight in second.policy.state_dict().items():
+        assert torch.equal(weight, first.policy.state_dict()[name]), name
 
 
 def test_a_checkpoint_of_other_settings_is_refused(config: Config, tokenizer: Tokenizer, tmp_path: Path) -> None:
@@ -101,10 +114,10 @@ def test_the_learning_rate_rises_then_falls_to_zero() -> None:
     assert all(later <= earlier for earlier, later in pairwise(rates[400:]))
 
 
-def test_statements_are_mostly_plain_only_at_the_beginning() -> None:
+def test_statements_are_only_ordinary_at_the_beginning() -> None:
     schedule = Schedule(1000)
-    assert schedule.plain(0) == 1.0
-    shares = [schedule.plain(step) for step in range(1000)]
+    assert schedule.ordinary(0) == 1.0
+    shares = [schedule.ordinary(step) for step in range(1000)]
     assert all(later <= earlier for earlier, later in pairwise(shares))
     assert shares[-1] < 0.2
 

@@ -59,7 +59,7 @@ class Material:
     split: Split = "heldout"
     """Names, values and filler."""
     templates: Templates = "everyday"
-    """Sentences: two collections written apart from the grammar ("heldout" is far-fetched on purpose), or the grammar's."""
+    """Sentences: a collection written apart from the grammar ("heldout" is far-fetched), or the grammar's."""
     attributes: Split = "train"
     """Attribute phrases; "heldout" phrases were never seen in training."""
 

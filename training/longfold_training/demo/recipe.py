@@ -6,7 +6,7 @@ from longfold_training.demo.train import Config
 
 
 def recipe(seed: int = 0, threads: int = 2) -> tuple[Config, Config]:
-    """Every way of stating a fact first; then mostly ordinary statements in full chunks, while the learning rate falls to zero."""
+    """Every way of stating a fact first; then mostly ordinary statements in full chunks, the rate falling to 0."""
     widely = Config(steps=2600, ends=1900, seed=seed, threads=threads)
     ordinarily = Config(
         steps=1000,

@@ -151,7 +151,15 @@ class Run:
     Raises `CheckpointError` when the checkpoint is unreadable or belongs to other settings.
     """
 
-    def __init__(self, folder: Path, config: Config, *, resume: bool = False, after: Run | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        config: Config,
+        *,
+        resume: bool = False,
+        tokenizer: Tokenizer | None = None,
+        weights: Policy | None = None,
+    ) -> None:
         self.folder = folder
         self.config = config
         folder.mkdir(parents=True, exist_ok=True)
@@ -166,7 +174,7 @@ class Run:
         if resume and path.exists():
             self.tokenizer = load_tokenizer(path)
         else:
-            self.tokenizer = after.tokenizer if after else train_tokenizer(corpus(config.seed), config.shape.vocabulary)
+            self.tokenizer = tokenizer or train_tokenizer(corpus(config.seed), config.shape.vocabulary)
         self.policy = Policy(config.shape)
         self.step = 0
         self.tokens = 0
