@@ -22,7 +22,8 @@ from longfold_agent import (
     load_profile,
 )
 from longfold_agent.profiles import demo
-from longfold_agent.profiles.demo import EOS, KEEP, LETTERS, SPECIALS, options_in, read_reply, split_question
+from longfold_agent.profiles.choices import LETTERS, options_in, split_question
+from longfold_agent.profiles.demo import EOS, KEEP, SPECIALS, read_reply
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from longfold_agent.profiles.demo import LETTERS, UNKNOWN, options_in, split_question
+from longfold_agent.profiles.choices import LETTERS, options_in, split_question
+from longfold_agent.profiles.demo import UNKNOWN
 from longfold_training.demo import names, values
 from longfold_training.demo.documents import FAMILIES, Material, generate, unseen
 from longfold_training.demo.grammar import expand

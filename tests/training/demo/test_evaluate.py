@@ -9,6 +9,7 @@ from random import Random
 from tokenizers import Tokenizer
 
 from longfold_agent.profiles import demo as prompt
+from longfold_agent.profiles.choices import options_in, split_question
 from longfold_agent.protocols import Request
 from longfold_agent.types import Completion
 from longfold_training.demo.documents import Document, generate
@@ -37,7 +38,7 @@ class Oracle:
         self.replies: dict[str, str] = {}
         for document in documents:
             for item in document.items:
-                query = prompt.split_question(item.question)
+                query = split_question(item.question)
                 before = plan = ""
                 for text, value in zip(document.chunks, item.memories, strict=True):
                     asked = prompt.render_chunk(text) + prompt.render_question(query.core, before, plan)
@@ -47,7 +48,7 @@ class Oracle:
                         continue
                     self.replies[asked] = prompt.render_update(value, line, prompt.AFTER_FIND).removesuffix("<eos>")
                     before, plan = line, prompt.AFTER_FIND
-                asked = prompt.render_answer(query.core, prompt.options_in(query.instructions), before)
+                asked = prompt.render_answer(query.core, options_in(query.instructions), before)
                 known = prompt.UNKNOWN if blind else item.memories[-1]
                 letter = item.answer if item.family == "choice" and not blind else ""
                 self.replies[asked] = prompt.render_reply(known, letter).removesuffix("<eos>")

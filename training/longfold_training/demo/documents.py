@@ -13,7 +13,8 @@ from functools import cache
 from random import Random
 from typing import Literal
 
-from longfold_agent.profiles.demo import LETTERS, UNKNOWN
+from longfold_agent.profiles.choices import LETTERS
+from longfold_agent.profiles.demo import UNKNOWN
 from longfold_training.demo import filler, names, story, teacher, values
 from longfold_training.demo.grammar import capital, expand
 from longfold_training.demo.sentences import Fact, Passage, bindings

@@ -12,7 +12,7 @@ from random import Random
 
 from longfold_agent.drive import batch
 from longfold_agent.fold import Fold
-from longfold_agent.profiles import demo as prompt
+from longfold_agent.profiles.choices import options_in, split_question
 from longfold_agent.protocols import Engine, Profile, Tokens
 from longfold_agent.types import CallKind, Chunk, Position, UpdateKind
 from longfold_training.demo.documents import FAMILIES, Document, Family, Item, Material, generate
@@ -113,12 +113,12 @@ def read_in_torch(reader: Reader, documents: Sequence[Document], result: Result 
     """Read every document once for all its questions."""
     result = result or Result()
     for document in documents:
-        queries = [prompt.split_question(item.question) for item in document.items]
+        queries = [split_question(item.question) for item in document.items]
         states = [State(query.core) for query in queries]
         for number, text in enumerate(document.chunks):
             for item, gate in zip(document.items, reader.read(text, states), strict=True):
                 result.take_step(item, number, gate.before, gate.after, text)
-        answers = reader.answer(states, [prompt.options_in(query.instructions) for query in queries])
+        answers = reader.answer(states, [options_in(query.instructions) for query in queries])
         for item, answer in zip(document.items, answers, strict=True):
             result.take_answer(item, answer)
     return result

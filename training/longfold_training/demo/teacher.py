@@ -6,7 +6,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from random import Random
 
-from longfold_agent.profiles.demo import LETTERS, UNKNOWN, render_reply
+from longfold_agent.profiles.choices import LETTERS
+from longfold_agent.profiles.demo import UNKNOWN, render_reply
 from longfold_training.demo import values
 from longfold_training.demo.grammar import expand
 from longfold_training.demo.rules import CURRENT, QUESTIONS, WHEN, WHO
