@@ -6,7 +6,16 @@ import subprocess
 import sys
 from pathlib import Path
 
-ORDER = ("startup", "chunker", "first_chunk", "takeover", "concurrent_folds", "million_tokens", "fold_overhead")
+ORDER = (
+    "startup",
+    "chunker",
+    "first_chunk",
+    "takeover",
+    "streams",
+    "concurrent_folds",
+    "million_tokens",
+    "fold_overhead",
+)
 
 
 def main() -> int:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         Unauthorized,
         Unavailable,
         WaitTimeout,
+        WebhookInvalid,
     )
     from .retry import Retry
     from .types import (
@@ -50,7 +51,10 @@ if TYPE_CHECKING:
         Progress,
         Route,
         StepView,
+        Webhook,
+        WebhookEvent,
     )
+    from .webhooks import verify_webhook
 
 _HOMES = {
     "client": ("AsyncClient", "Client"),
@@ -69,6 +73,7 @@ _HOMES = {
         "Unauthorized",
         "Unavailable",
         "WaitTimeout",
+        "WebhookInvalid",
     ),
     "retry": ("Retry",),
     "types": (
@@ -86,7 +91,10 @@ _HOMES = {
         "Progress",
         "Route",
         "StepView",
+        "Webhook",
+        "WebhookEvent",
     ),
+    "webhooks": ("verify_webhook",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -122,7 +130,11 @@ __all__ = [
     "Unauthorized",
     "Unavailable",
     "WaitTimeout",
+    "Webhook",
+    "WebhookEvent",
+    "WebhookInvalid",
     "__version__",
+    "verify_webhook",
 ]
 
 

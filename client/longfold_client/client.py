@@ -103,6 +103,8 @@ class Client(_Base):
         *,
         mode: Mode | str = "auto",
         limits: Limits | Mapping[str, Any] | None = None,
+        priority: int = 0,
+        webhook: str | None = None,
         on_event: OnEvent | None = None,
         on_progress: OnProgress | None = None,
         on_job: OnJob | None = None,
@@ -112,12 +114,13 @@ class Client(_Base):
         """Asks and waits for the answer, over any number of dropped connections.
 
         `documents`: URLs, `pathlib.Path`s (uploaded first), DocumentRefs, dicts, uploaded DocumentInfos. Local files
-        are read here, URLs by the server.
+        are read here, URLs by the server. `priority`: 0 to 9, a higher one is begun before your other jobs. `webhook`:
+        an https URL that is sent a signed message when the job has ended (`verify_webhook` checks it).
         KeyboardInterrupt leaves the job running, unless `cancel_on_interrupt`; then a note on the exception says what
         became of the job.
         Raises JobFailed, JobCancelled, InvalidArgument.
         """
-        asking = _asking(question, documents, mode, limits, idempotency_key)
+        asking = _asking(question, documents, mode, limits, idempotency_key, webhook, priority)
         watch = _watch(on_event, on_progress, on_job)
         try:
             return self._run(self._plans.answer(asking), watch)
@@ -133,10 +136,13 @@ class Client(_Base):
         *,
         mode: Mode | str = "auto",
         limits: Limits | Mapping[str, Any] | None = None,
+        priority: int = 0,
+        webhook: str | None = None,
         idempotency_key: str | None = None,
     ) -> Job:
         """Starts a job and returns at once. Raises InvalidArgument."""
-        return self._run(self._plans.submit(_asking(question, documents, mode, limits, idempotency_key)))
+        asking = _asking(question, documents, mode, limits, idempotency_key, webhook, priority)
+        return self._run(self._plans.submit(asking))
 
     def get(self, job: str | Job) -> Job:
         """The job's present state. Raises NotFound."""
@@ -227,6 +233,8 @@ class AsyncClient(_Base):
         *,
         mode: Mode | str = "auto",
         limits: Limits | Mapping[str, Any] | None = None,
+        priority: int = 0,
+        webhook: str | None = None,
         on_event: OnEvent | None = None,
         on_progress: OnProgress | None = None,
         on_job: OnJob | None = None,
@@ -234,7 +242,7 @@ class AsyncClient(_Base):
         cancel_on_interrupt: bool = False,
     ) -> AnswerResult:
         """As `Client.answer`; what is said there of KeyboardInterrupt holds for CancelledError too."""
-        asking = _asking(question, documents, mode, limits, idempotency_key)
+        asking = _asking(question, documents, mode, limits, idempotency_key, webhook, priority)
         watch = _watch(on_event, on_progress, on_job)
         try:
             return await self._run(self._plans.answer(asking), watch)
@@ -250,10 +258,13 @@ class AsyncClient(_Base):
         *,
         mode: Mode | str = "auto",
         limits: Limits | Mapping[str, Any] | None = None,
+        priority: int = 0,
+        webhook: str | None = None,
         idempotency_key: str | None = None,
     ) -> Job:
         """As `Client.submit`."""
-        return await self._run(self._plans.submit(_asking(question, documents, mode, limits, idempotency_key)))
+        asking = _asking(question, documents, mode, limits, idempotency_key, webhook, priority)
+        return await self._run(self._plans.submit(asking))
 
     async def get(self, job: str | Job) -> Job:
         """As `Client.get`."""
@@ -316,15 +327,21 @@ class AsyncClient(_Base):
 
 
 def _asking(
-    question: str, documents: Any, mode: Mode | str, limits: Limits | Mapping[str, Any] | None, key: str | None
+    question: str,
+    documents: Any,
+    mode: Mode | str,
+    limits: Limits | Mapping[str, Any] | None,
+    key: str | None,
+    webhook: str | None,
+    priority: int,
 ) -> Asking:
     from .plans import Asking
 
     if key is None:
-        return Asking(question, documents, mode, limits)
+        return Asking(question, documents, mode, limits, webhook=webhook, priority=priority)
     if not key or not key.isascii() or not key.isprintable():
         raise InvalidArgument("idempotency_key: printable ASCII characters, at least one.")
-    return Asking(question, documents, mode, limits, key)
+    return Asking(question, documents, mode, limits, key, webhook, priority)
 
 
 def _watch(on_event: OnEvent | None, on_progress: OnProgress | None, on_job: OnJob | None) -> Watch:

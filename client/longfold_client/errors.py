@@ -5,6 +5,7 @@ LongfoldError
 ├── ConnectionFailed (ConnectionError) no usable reply after every retry
 ├── ProtocolError                     a reply that this client cannot read
 ├── WaitTimeout (TimeoutError)        `wait(timeout=...)` ran out; the job goes on
+├── WebhookInvalid (ValueError)       a webhook that the service did not sign, or an old one
 ├── APIError                          the server said no, with a Problem
 │   ├── Invalid                       400, 409, 411, 413, 414, 415, 422 and other 4xx
 │   ├── Unauthorized                  401, 403
@@ -44,9 +45,15 @@ HINTS = {
     "engine_unavailable": "The model did not answer for long; try again later.",
     "engine_rejected": "The model refused the request; the server's log says more.",
     "store_unavailable": "The server cannot reach its store; try again later.",
+    "key_revoked": "Ask the operator for another key.",
+    "rate_limited": "Send fewer requests, or ask the operator for a higher rate.",
+    "too_many_jobs": "Wait for one of your jobs, or cancel one.",
+    "tokens_spent": "Wait, or ask the operator for more tokens a day.",
     "idempotency_mismatch": "This Idempotency-Key was used for another request; make a new key.",
     "resume_refused": "Ask again; the service was configured anew meanwhile.",
     "job_poisoned": "Ask again; if it fails again, the server's log says why.",
+    "webhook_disabled": "Ask the operator for a webhook secret, or wait for the job instead.",
+    "webhook_invalid": "Give a public https URL.",
     "job_not_found": "Check the id; finished jobs are kept for a limited time.",
 }
 """What to do, by the stable `Problem.code`."""
@@ -95,6 +102,10 @@ class WaitTimeout(LongfoldError, TimeoutError):
             f"job {job.id} is still {job.status.value} after {seconds:g} s; it goes on, wait for it again."
         )
         self.job = job
+
+
+class WebhookInvalid(LongfoldError, ValueError):
+    """A webhook whose signature, time or body is not right: answer 400 and do nothing."""
 
 
 class APIError(LongfoldError):

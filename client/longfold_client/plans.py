@@ -39,6 +39,8 @@ class Asking:
     mode: Mode | str = Mode.AUTO
     limits: Limits | Mapping[str, Any] | None = None
     key: str = field(default_factory=lambda: uuid.uuid4().hex)
+    webhook: str | None = None
+    priority: int = 0
     names: list[str] = field(default_factory=list)
     """The documents' names for messages, known once they are prepared."""
     post: Request | None = None
@@ -72,6 +74,8 @@ class Plans:
                     "documents": references,
                     "mode": asking.mode,
                     "limits": asking.limits or Limits(),
+                    "priority": asking.priority,
+                    "webhook": None if asking.webhook is None else {"url": asking.webhook},
                 }
             )
         except ValidationError as error:

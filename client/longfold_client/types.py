@@ -56,6 +56,12 @@ class Limits(Strict):
     """Prompt + completion tokens over all calls."""
 
 
+class Webhook(Strict):
+    """Where to send a signed message when the job has ended."""
+
+    url: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=2_048)]
+
+
 class AnswerRequest(Strict):
     """Body of `POST /answer`."""
 
@@ -63,6 +69,9 @@ class AnswerRequest(Strict):
     documents: Annotated[list[DocumentRef], Field(min_length=1, max_length=100)]
     mode: Mode = Mode.AUTO
     limits: Limits = Limits()
+    priority: Annotated[int, Field(ge=0, le=9)] = 0
+    """Among the caller's own jobs that wait, a higher one is begun first."""
+    webhook: Webhook | None = None
 
 
 class JobStatus(StrEnum):
@@ -114,6 +123,8 @@ class Progress(Wire):
     memory_tokens: int = 0
     elapsed_seconds: float = 0.0
     eta_seconds: float | None = None
+    waiting: str = ""
+    """What a running job waits for: `engine` while that is away or full; "" while it works."""
 
 
 class Route(Wire):
@@ -215,6 +226,19 @@ class Job(Wire):
         return self.status in TERMINAL
 
 
+class WebhookEvent(Wire):
+    """Body of a webhook: a job that has ended."""
+
+    type: str
+    """`job.completed`, `job.failed` or `job.cancelled`."""
+    timestamp: datetime
+    """When the job ended; the header `webhook-timestamp` is that of the attempt."""
+    data: Job
+    """The job without its memory and plan."""
+    complete: bool = True
+    """False when the result was too large to send: get the job by its id."""
+
+
 class MemoryDiff(Wire):
     added: list[str] = Field(default_factory=list)
     removed: list[str] = Field(default_factory=list)
@@ -257,6 +281,10 @@ class EventType(StrEnum):
     STEP = "step"
     DELTA = "delta"
     """A piece of the answer's text as it is written."""
+    WAITING = "waiting"
+    """The engine is away or full, and the job waits for it."""
+    WAITED = "waited"
+    """The wait is over: the job goes on, or ends for it."""
     COMPLETED = "completed"
     FAILED = "failed"
     CANCELLED = "cancelled"
@@ -274,4 +302,5 @@ class Event(Wire):
     type: EventType
     at: datetime
     data: dict[str, Any] = Field(default_factory=dict)
-    """`step`: a StepView plus `progress`; `ingested`: `documents`; `routed`: a Route; final ones: the Job."""
+    """`step`: a StepView plus `progress`; `ingested`: `documents`; `routed`: a Route; `waiting`: `for` and `error`;
+    `waited`: `for` and `seconds`; final ones: the Job."""

@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from longfold_agent.protocols import Engine, Profile, Tokens
 from longfold_client.types import AnswerRequest, Problem
 from longfold_server import __version__, problems
-from longfold_server.auth import Keys
+from longfold_server.auth import RateFields
 from longfold_server.drain import Drain
 from longfold_server.ending import end
 from longfold_server.ingest import DocumentStore
@@ -27,15 +27,20 @@ from longfold_server.metrics import Metrics
 from longfold_server.resources import (
     CHUNK_THREADS,
     Resources,
+    make_access,
+    make_dispatcher,
     make_documents,
     make_engine,
     make_profile,
+    make_sender,
     make_store,
+    make_tenancy,
     make_tokens,
     make_worker,
 )
 from longfold_server.routes import answer, documents, health
 from longfold_server.settings import Settings
+from longfold_server.telemetry import Spans, make_spans
 
 log = logging.getLogger(__name__)
 
@@ -48,40 +53,46 @@ def create_app(
     tokens: Tokens | None = None,
     profile: Profile | None = None,
     document_store: DocumentStore | None = None,
+    spans: Spans | None = None,
 ) -> FastAPI:
     """The service. What is given stays the caller's to close; the rest is made from the settings at startup.
 
-    Startup raises `ConfigError` when a worker's tokenizer or profile cannot be used. `app.state.drain` begins the
-    drain.
+    Raises `ConfigError` when spans are asked for and OpenTelemetry is missing; startup raises it when a worker's
+    tokenizer or profile cannot be used. `app.state.drain` begins the drain.
     """
     metrics, drain = Metrics(), Drain()
+    tracing = spans if spans is not None else make_spans(settings.tracing)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
             client = redis
             if client is None:
-                client = connect(settings.redis_url)
+                client = connect(settings.redis_url, cluster=settings.redis_cluster)
                 stack.push_async_callback(client.aclose)
             files = document_store
             if files is None:
                 files = make_documents(settings)
                 stack.push_async_callback(files.aclose)
-            store = make_store(settings, client)
+            store, tenancy = make_store(settings, client), make_tenancy(settings, client)
             held = Resources(
                 settings,
                 metrics,
                 drain,
-                Keys(settings.api_keys),
+                make_access(settings, client, tenancy),
+                tenancy,
                 client,
                 store,
                 Bell(client, store.keys.signals),
                 files,
             )
+            held.spans = tracing
+            if spans is None:
+                stack.push_async_callback(asyncio.to_thread, tracing.close)
             if "worker" in settings.roles:
                 held.engine = engine
                 if held.engine is None:
-                    held.engine = make_engine(settings)
+                    held.engine = make_engine(settings, metrics)
                     stack.push_async_callback(held.engine.aclose)
                 counting = tokens if tokens is not None else await asyncio.to_thread(make_tokens, settings)
                 threads = ThreadPoolExecutor(CHUNK_THREADS, "chunks")
@@ -89,6 +100,10 @@ def create_app(
                 held.worker = make_worker(
                     held, held.engine, profile or make_profile(settings, counting), counting, threads
                 )
+                if settings.webhook_secrets:
+                    sender = make_sender(settings)
+                    stack.push_async_callback(sender.aclose)
+                    held.dispatcher = make_dispatcher(held, sender)
             app.state.resources = held
             await stack.enter_async_context(_running(held))
             log.info("started", extra={"roles": settings.roles, "version": __version__})
@@ -108,6 +123,7 @@ def create_app(
     if "api" in settings.roles:
         app.include_router(answer.router)
         app.include_router(documents.router)
+    app.add_middleware(RateFields)
     app.add_middleware(Counted, metrics=metrics)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
@@ -119,6 +135,8 @@ async def _running(held: Resources) -> AsyncIterator[None]:
     loops: dict[str, Callable[[], Awaitable[None]]] = {"bell": held.bell.run, "drain": lambda: _call_on_drain(held)}
     if held.worker is not None:
         loops["worker"] = held.worker.run
+    if held.dispatcher is not None:
+        loops["webhooks"] = held.dispatcher.run
     held.tasks = [asyncio.create_task(_logged(name, run), name=name) for name, run in loops.items()]
     try:
         yield
@@ -189,7 +207,8 @@ class Counted:
             self._metrics.requests.labels(method=method, route=route, status=str(status)).inc()
             if route not in QUIET:
                 seconds = round(time.monotonic() - began, 4)
-                log.info("request", extra={"method": method, "route": route, "status": status, "seconds": seconds})
+                told = {"method": method, "route": route, "status": status, "seconds": seconds}
+                log.info("request", extra=told | {"key": scope.get("state", {}).get("key_id", "")})
 
 
 METHODS = frozenset({"GET", "POST", "DELETE", "HEAD", "OPTIONS", "PUT", "PATCH"})

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
+import math
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
@@ -18,43 +18,78 @@ from longfold_client.types import TokenUsage
 from longfold_server.codes import Code
 from longfold_server.errors import JobFailure
 from longfold_server.metrics import Metrics
+from longfold_server.patience import Patience
+from longfold_server.telemetry import Spans, completed
 
 T = TypeVar("T")
 
-FIRST_PAUSE, LONGEST_PAUSE = 0.2, 15.0
-"""Seconds between attempts; doubled each time, with jitter so that jobs do not return all at once."""
-
 log = logging.getLogger(__name__)
+
+
+class Pulse:
+    """When the engine last gave any job of this worker a completion, in the event loop's time."""
+
+    def __init__(self) -> None:
+        self.at = -math.inf
 
 
 class EngineCalls:
     """An `Engine` over another, for one job.
 
-    A retryable error is waited out for up to `patience_seconds` per call, then raised as `JobFailure`
-    engine_unavailable; one that retrying cannot help passes, since the caller may know what to do.
+    A retryable error is waited out for up to `patience_seconds` from a call's first failure, then raised as
+    `JobFailure` engine_unavailable; an engine that is full but serves others is waited for as long as it does. An error
+    that retrying cannot help passes, since the caller may know what to do.
     """
 
-    def __init__(self, engine: Engine, metrics: Metrics, *, patience_seconds: float, job: str = "") -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        metrics: Metrics,
+        *,
+        patience_seconds: float,
+        job: str = "",
+        model: str = "",
+        spans: Spans | None = None,
+        cache_salt: str = "",
+        pulse: Pulse | None = None,
+    ) -> None:
         self._engine = engine
         self._metrics = metrics
         self._patience = patience_seconds
         self._job = job
+        self._model = model
+        self._spans = spans or Spans()
+        self._salt = cache_salt
+        self._pulse = pulse or Pulse()
         self.usage = TokenUsage()
         self.seconds = 0.0
-        """Time spent in calls that gave a completion."""
+        """Time spent in calls that gave a completion; where calls overlap it counts once."""
+        self._counted = 0.0
+        """Until when time has been counted, by the event loop's clock."""
+        self.away = asyncio.Event()
+        """Set while all calls under way have been waiting for the engine for some time."""
+        self.why = ""
+        """The error for which they wait."""
+        self._under_way = self._waiting = 0
 
     async def complete(self, requests: Sequence[Request]) -> list[Completion]:
+        requests = [self._salted(request) for request in requests]
+
         async def attempt() -> list[Completion]:
             began = asyncio.get_running_loop().time()
             done = await self._engine.complete(requests)
-            self._spent(asyncio.get_running_loop().time() - began, done)
+            self._spent("whole", began, done)
             return [_well_formed(completion) for completion in done]
 
-        return await self._patiently(attempt)
+        with self._spans.call(self._model, requests) as span:
+            completions = await self._patiently(attempt)
+            span.set(completed(completions))
+        return completions
 
     async def write(self, request: Request, on_text: Callable[[str], Awaitable[None]]) -> Completion:
         """A streamed completion; `on_text` gets the whole text so far, and begins anew when the engine had to be asked
         again."""
+        request = self._salted(request)
 
         async def attempt() -> Completion:
             began = asyncio.get_running_loop().time()
@@ -62,16 +97,19 @@ class EngineCalls:
             async with aclosing(_closable(self._engine.stream(request))) as deltas:
                 async for delta in deltas:
                     if delta.completion is not None:
-                        self._spent(asyncio.get_running_loop().time() - began, [delta.completion])
+                        self._spent("streamed", began, [delta.completion])
                         return _well_formed(delta.completion)
                     said += delta.text
                     await on_text(_sound(said))
             raise EngineProtocolError("the engine's stream ended without a completion")
 
-        return await self._patiently(attempt)
+        with self._spans.call(self._model, [request]) as span:
+            completion = await self._patiently(attempt)
+            span.set(completed([completion]))
+        return completion
 
     async def stream(self, request: Request) -> AsyncIterator[Delta]:
-        async with aclosing(_closable(self._engine.stream(request))) as deltas:
+        async with aclosing(_closable(self._engine.stream(self._salted(request)))) as deltas:
             async for delta in deltas:
                 yield delta
 
@@ -81,8 +119,18 @@ class EngineCalls:
     async def aclose(self) -> None:
         """The engine outlives the job; nothing to close."""
 
-    def _spent(self, seconds: float, completions: Sequence[Completion]) -> None:
-        self.seconds += seconds
+    def _salted(self, request: Request) -> Request:
+        """vLLM takes `cache_salt` into the hash of a prompt's first block, so only equal salts share a prefix."""
+        if not self._salt:
+            return request
+        extra = {**request.sampling.extra, "cache_salt": self._salt}
+        return replace(request, sampling=replace(request.sampling, extra=extra))
+
+    def _spent(self, how: str, began: float, completions: Sequence[Completion]) -> None:
+        now = asyncio.get_running_loop().time()
+        self.seconds += now - max(began, self._counted)
+        self._counted = self._pulse.at = now
+        self._metrics.engine_calls.labels(kind=how).inc(len(completions))
         total = sum((completion.usage for completion in completions), Usage())
         self.usage = TokenUsage(
             prompt_tokens=self.usage.prompt_tokens + total.prompt_tokens,
@@ -93,28 +141,44 @@ class EngineCalls:
         for kind in ("prompt", "completion", "cached"):
             self._metrics.tokens.labels(kind=kind).inc(getattr(total, f"{kind}_tokens"))
 
+    def _show(self, why: str) -> None:
+        self.why = why or self.why
+        self._count(0, 1 if why else -1)
+
+    def _count(self, under_way: int, waiting: int) -> None:
+        self._under_way += under_way
+        self._waiting += waiting
+        if self._waiting and self._waiting == self._under_way:
+            self.away.set()
+        else:
+            self.away.clear()
+
     async def _patiently(self, attempt: Callable[[], Awaitable[T]]) -> T:
-        loop = asyncio.get_running_loop()
-        given_up, pause = loop.time() + self._patience, FIRST_PAUSE
-        while True:
-            try:
-                return await attempt()
-            except* EngineError as group:
-                error = _first(group)
-            self._metrics.engine_errors.labels(error=type(error).__name__).inc()
-            if not error.retryable:
-                raise error
-            asked = error.retry_after if isinstance(error, EngineOverloaded) else None
-            wait = max(asked or 0.0, pause * random.uniform(0.5, 1.0))
-            if loop.time() + wait > given_up:
-                raise JobFailure(
-                    Code.ENGINE_UNAVAILABLE, f"the engine stayed away for {self._patience:.0f} s: {error}"
-                ) from error
-            log.warning(
-                "engine_away", extra={"job": self._job, "error": type(error).__name__, "wait_seconds": round(wait, 2)}
-            )
-            await asyncio.sleep(wait)
-            pause = min(LONGEST_PAUSE, pause * 2)
+        self._count(1, 0)
+        try:
+            async with Patience(self._patience, self._show) as patience:
+                while True:
+                    try:
+                        return await attempt()
+                    except* EngineError as group:
+                        error = _first(group)
+                    if not await self._rest(patience, error):
+                        raise JobFailure(
+                            Code.ENGINE_UNAVAILABLE, f"the engine stayed away for {self._patience:.0f} s: {error}"
+                        ) from error
+        finally:
+            self._count(-1, 0)
+
+    async def _rest(self, patience: Patience, error: EngineError) -> bool:
+        """Pauses before the next attempt; False when there is none. Raises an error that retrying cannot help."""
+        kind = type(error).__name__
+        self._metrics.engine_errors.labels(error=kind).inc()
+        if not error.retryable:
+            raise error
+        log.warning("engine_away", extra={"job": self._job, "error": kind})
+        if isinstance(error, EngineOverloaded):
+            return await patience.rest(kind, wish=error.retry_after or 0.0, served=self._pulse.at)
+        return await patience.rest(kind)
 
 
 def _first(group: BaseExceptionGroup[EngineError]) -> EngineError:

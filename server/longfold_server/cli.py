@@ -1,15 +1,22 @@
-"""The command `longfold-server`: the whole stack (`up`) or one process of it (`serve`, `api`, `worker`). Imports
-nothing heavy to show help."""
+"""The command `longfold-server`: the whole stack (`up`), one process of it (`serve`, `api`, `worker`), or its `keys`.
+Imports nothing heavy to show help."""
 
 from __future__ import annotations
 
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from longfold_server.arguments import count, network, port, url
+from longfold_server.tenants import command as keys
+from longfold_server.webhooks import command as webhook_secret
+
+if TYPE_CHECKING:
+    from longfold_server.settings import Settings
 
 PROFILES = ("demo", "general", "qwenlong")
 
@@ -19,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="longfold-server",
         description="Answers questions over documents far larger than any context window.",
-        epilog="serve, api and worker read their settings from LONGFOLD_* variables.",
+        epilog="serve, api, worker and keys read their settings from LONGFOLD_* variables.",
     )
     parser.add_argument("--version", action="version", version=f"longfold-server {_version()}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -29,10 +36,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name, text in ROLES.items():
         one = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
         one.add_argument("--host", help="address to listen on (LONGFOLD_HOST)")
-        one.add_argument("--port", type=_port, help="port to listen on (LONGFOLD_PORT)")
+        one.add_argument("--port", type=port, help="port to listen on (LONGFOLD_PORT)")
+    keys.add(commands.add_parser("keys", help=keys.TEXT, description=keys.TEXT[0].upper() + keys.TEXT[1:] + "."))
+    webhook_secret.add(
+        commands.add_parser("webhook-secret", help=webhook_secret.TEXT, description=webhook_secret.DESCRIPTION)
+    )
     arguments = parser.parse_args(argv)
     if arguments.command == "up":
         return _up(arguments)
+    if arguments.command == "keys":
+        return _with_settings({}, lambda settings: keys.run(arguments, settings))
+    if arguments.command == "webhook-secret":
+        return _with_settings({}, lambda settings: webhook_secret.run(arguments, settings))
     return _serve(arguments)
 
 
@@ -61,35 +76,6 @@ def _version() -> str:
         return "(not installed)"
 
 
-def _port(text: str) -> int:
-    value = int(text) if text.isascii() and text.isdigit() else -1
-    if not 0 <= value <= 65_535:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a port")
-    return value
-
-
-def _count(text: str) -> int:
-    value = int(text) if text.isascii() and text.isdigit() else 0
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a positive whole number")
-    return value
-
-
-def _network(text: str) -> str:
-    import ipaddress
-
-    try:
-        return str(ipaddress.ip_network(text, strict=False))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a network such as 127.0.0.0/8") from None
-
-
-def _url(text: str) -> str:
-    if not text.startswith(("http://", "https://")) or len(text.partition("://")[2].strip("/")) == 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is not an http(s) URL")
-    return text
-
-
 def _add_up(parser: argparse.ArgumentParser) -> None:
     engine = parser.add_argument_group("model")
     engine.add_argument(
@@ -99,7 +85,7 @@ def _add_up(parser: argparse.ArgumentParser) -> None:
         "--engine-url",
         action="append",
         default=[],
-        type=_url,
+        type=url,
         metavar="URL",
         help="use a running vLLM instead of starting one (repeatable)",
     )
@@ -111,12 +97,12 @@ def _add_up(parser: argparse.ArgumentParser) -> None:
     )
     engine.add_argument(
         "--max-model-len",
-        type=_count,
+        type=count,
         metavar="N",
         help="context window in tokens (default: the model's, at most 65536)",
     )
     engine.add_argument(
-        "--kv-cache-gib", type=_count, default=1, metavar="N", help="KV cache of a vLLM on the CPU, in GiB (default: 1)"
+        "--kv-cache-gib", type=count, default=1, metavar="N", help="KV cache of a vLLM on the CPU, in GiB (default: 1)"
     )
     engine.add_argument(
         "--vllm-flag",
@@ -130,7 +116,7 @@ def _add_up(parser: argparse.ArgumentParser) -> None:
         "--host", default=os.environ.get("LONGFOLD_HOST", "127.0.0.1"), help="address to listen on (default: 127.0.0.1)"
     )
     service.add_argument(
-        "--port", type=_port, default=8080, help="port to listen on, 0 for any free one (default: 8080)"
+        "--port", type=port, default=8080, help="port to listen on, 0 for any free one (default: 8080)"
     )
     service.add_argument(
         "--data-dir", type=Path, metavar="DIR", help="documents, jobs and logs (default: ~/.local/share/longfold)"
@@ -145,7 +131,7 @@ def _add_up(parser: argparse.ArgumentParser) -> None:
         "--allow-network",
         action="append",
         default=[],
-        type=_network,
+        type=network,
         metavar="CIDR",
         help="private network documents may come from (repeatable)",
     )
@@ -153,7 +139,7 @@ def _add_up(parser: argparse.ArgumentParser) -> None:
         "--allow-port",
         action="append",
         default=[],
-        type=_port,
+        type=port,
         metavar="N",
         help="port besides 80 and 443 documents may come from (repeatable)",
     )
@@ -209,15 +195,24 @@ def _serve(arguments: argparse.Namespace) -> int:
     }
     given["roles"] = roles
 
+    def serve(settings: Settings) -> int:
+        from longfold_server.serve import serve
+
+        return serve(settings)
+
+    return _with_settings(given, serve)
+
+
+def _with_settings(given: dict[str, Any], work: Callable[[Settings], int]) -> int:
+    """Does `work` with the settings of the environment; what is wrong with them, or with the service, is one
+    sentence."""
     from pydantic import ValidationError
 
     from longfold_server.errors import ServerError
-    from longfold_server.serve import serve
     from longfold_server.settings import Settings
 
     try:
-        settings = Settings(**given)
-        return serve(settings)
+        return work(Settings(**given))
     except ValidationError as error:
         # Never pydantic's own text: it would print the values, keys among them.
         problems = [

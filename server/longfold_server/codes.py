@@ -13,6 +13,10 @@ class Code(StrEnum):
     INVALID_REQUEST = "invalid_request"
     INVALID_JSON = "invalid_json"
     UNAUTHORIZED = "unauthorized"
+    KEY_REVOKED = "key_revoked"
+    RATE_LIMITED = "rate_limited"
+    TOO_MANY_JOBS = "too_many_jobs"
+    TOKENS_SPENT = "tokens_spent"
     NOT_FOUND = "not_found"
     JOB_NOT_FOUND = "job_not_found"
     METHOD_NOT_ALLOWED = "method_not_allowed"
@@ -20,9 +24,12 @@ class Code(StrEnum):
     REQUEST_TOO_LARGE = "request_too_large"
     UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
     IDEMPOTENCY_MISMATCH = "idempotency_mismatch"
+    WEBHOOK_DISABLED = "webhook_disabled"
+    WEBHOOK_INVALID = "webhook_invalid"
     # the service
     INTERNAL_ERROR = "internal_error"
     STORE_UNAVAILABLE = "store_unavailable"
+    DOCUMENTS_UNAVAILABLE = "documents_unavailable"
     # the documents
     DOCUMENT_UNREACHABLE = "document_unreachable"
     DOCUMENT_HTTP_ERROR = "document_http_error"
@@ -35,6 +42,8 @@ class Code(StrEnum):
     DOCUMENT_TIMEOUT = "document_timeout"
     DOCUMENT_UNKNOWN_ID = "document_unknown_id"
     DOCUMENT_INVALID = "document_invalid"
+    DOCUMENT_CHANGED = "document_changed"
+    DOCUMENT_MISSING = "document_missing"
     # the job
     ENGINE_UNAVAILABLE = "engine_unavailable"
     ENGINE_REJECTED = "engine_rejected"
@@ -50,6 +59,10 @@ STATUS: dict[Code, int] = {
     Code.INVALID_REQUEST: 422,
     Code.INVALID_JSON: 400,
     Code.UNAUTHORIZED: 401,
+    Code.KEY_REVOKED: 403,
+    Code.RATE_LIMITED: 429,
+    Code.TOO_MANY_JOBS: 429,
+    Code.TOKENS_SPENT: 429,
     Code.NOT_FOUND: 404,
     Code.JOB_NOT_FOUND: 404,
     Code.METHOD_NOT_ALLOWED: 405,
@@ -59,7 +72,10 @@ STATUS: dict[Code, int] = {
     Code.IDEMPOTENCY_MISMATCH: 422,
     Code.INTERNAL_ERROR: 500,
     Code.STORE_UNAVAILABLE: 503,
+    Code.DOCUMENTS_UNAVAILABLE: 503,
     Code.DOCUMENT_TOO_LARGE: 413,
+    Code.DOCUMENT_CHANGED: 409,
+    Code.DOCUMENT_MISSING: 410,
     Code.DOCUMENT_UNSUPPORTED: 415,
     Code.ENGINE_UNAVAILABLE: 503,
     Code.ENGINE_REJECTED: 502,
@@ -76,6 +92,10 @@ TITLE: dict[Code, str] = {
     Code.INVALID_REQUEST: "The request is not valid",
     Code.INVALID_JSON: "The body is not JSON",
     Code.UNAUTHORIZED: "A valid API key is needed",
+    Code.KEY_REVOKED: "The API key was revoked",
+    Code.RATE_LIMITED: "Too many requests",
+    Code.TOO_MANY_JOBS: "Too many unfinished jobs",
+    Code.TOKENS_SPENT: "The tokens of the day are spent",
     Code.NOT_FOUND: "No such page",
     Code.JOB_NOT_FOUND: "No such job",
     Code.METHOD_NOT_ALLOWED: "Method not allowed",
@@ -83,8 +103,13 @@ TITLE: dict[Code, str] = {
     Code.REQUEST_TOO_LARGE: "The request is too large",
     Code.UNSUPPORTED_MEDIA_TYPE: "Unsupported media type",
     Code.IDEMPOTENCY_MISMATCH: "The idempotency key was used for another request",
+    Code.WEBHOOK_DISABLED: "This service sends no webhooks",
+    Code.WEBHOOK_INVALID: "The webhook cannot be sent there",
     Code.INTERNAL_ERROR: "Internal error",
     Code.STORE_UNAVAILABLE: "The job store is away",
+    Code.DOCUMENTS_UNAVAILABLE: "The document store is away",
+    Code.DOCUMENT_CHANGED: "A document changed while it was read",
+    Code.DOCUMENT_MISSING: "A document is lost",
     Code.ENGINE_UNAVAILABLE: "The engine is away",
     Code.ENGINE_REJECTED: "The engine refused the request",
     Code.WINDOW_TOO_SMALL: "The model's window is too small",

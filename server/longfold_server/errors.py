@@ -3,10 +3,13 @@
 ServerError
 ├── ConfigError            the service cannot start with these settings
 ├── StoreUnavailable       Redis cannot be reached or refuses writes; try again
+├── DocumentsUnavailable   the documents' bucket cannot be reached or refuses; try again
 ├── LeaseLost              another worker owns the job: whatever was computed must be dropped
 ├── JobCancelled           the job was cancelled while it was worked on
 ├── Interrupted            the worker is stopping: the job goes back to the queue
 ├── JobNotFound            no such job, or its retention has ended
+├── KeyNotFound            no API key with this id
+├── TooManyJobs            the tenant has as many unfinished jobs as it may
 ├── IdempotencyMismatch    the idempotency key was used for another body
 └── CodedError             carries a stable code for the caller
     ├── JobFailure         a job ends as failed; retrying cannot help
@@ -29,6 +32,10 @@ class StoreUnavailable(ServerError, ConnectionError):
     """Redis cannot be reached or refuses writes."""
 
 
+class DocumentsUnavailable(ServerError, ConnectionError):
+    """The documents' bucket cannot be reached or refuses."""
+
+
 class LeaseLost(ServerError):
     """The claim token or the generation is not ours any more."""
 
@@ -47,6 +54,18 @@ class JobNotFound(ServerError, LookupError):
     def __init__(self, job: str) -> None:
         super().__init__(f"there is no job {job}")
         self.job = job
+
+
+class KeyNotFound(ServerError, LookupError):
+    """No API key with this id."""
+
+    def __init__(self, key_id: str) -> None:
+        super().__init__(f"there is no key {key_id}")
+        self.key_id = key_id
+
+
+class TooManyJobs(ServerError):
+    """The tenant has as many unfinished jobs as it may."""
 
 
 class IdempotencyMismatch(ServerError):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from longfold_server.codes import Code
+
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 
 
@@ -50,11 +52,36 @@ class Metrics:
         self.engine_errors = Counter(
             "longfold_engine_errors_total", "Engine errors by class.", ["error"], registry=self.registry
         )
+        self.engine_down = Gauge(
+            "longfold_engine_down",
+            "1 while this process leaves an engine endpoint alone because it failed.",
+            ["endpoint"],
+            registry=self.registry,
+        )
         self.requests = Counter(
             "longfold_http_requests_total", "HTTP requests.", ["method", "route", "status"], registry=self.registry
         )
+        self.webhooks = Counter(
+            "longfold_webhooks_total", "Webhook deliveries tried, by outcome.", ["outcome"], registry=self.registry
+        )
+        self.webhooks_owed = Gauge(
+            "longfold_webhooks_owed", "Ends of jobs of which somebody has still to be told.", registry=self.registry
+        )
         self.streams = Gauge("longfold_event_streams", "Open event streams.", registry=self.registry)
         self.documents = Counter("longfold_documents_total", "Documents ingested.", ["source"], registry=self.registry)
+        # A series that begins with its first increment has no rate there: what can be foreseen begins at 0.
+        for series, values in (
+            (self.finished, ("completed", "failed", "cancelled")),
+            (self.failures, tuple(Code)),
+            (self.releases, ("stopping", "failure")),
+            (self.steps, ("rewrite", "keep", "invalid")),
+            (self.step_seconds, ("engine", "commit", "own")),
+            (self.tokens, ("prompt", "completion", "cached")),
+            (self.engine_calls, ("whole", "streamed")),
+            (self.webhooks, ("sent", "failed", "gone", "blocked", "given_up")),
+        ):
+            for value in values:
+                series.labels(value)
 
     def render(self) -> bytes:
         """The text exposition."""

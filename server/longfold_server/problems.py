@@ -24,13 +24,23 @@ from longfold_agent.errors import (
 )
 from longfold_client.types import Problem
 from longfold_server.codes import Code, status_of, title_of
-from longfold_server.errors import CodedError, DocumentError, IdempotencyMismatch, JobNotFound, StoreUnavailable
+from longfold_server.errors import (
+    CodedError,
+    DocumentError,
+    DocumentsUnavailable,
+    IdempotencyMismatch,
+    JobNotFound,
+    StoreUnavailable,
+    TooManyJobs,
+)
 
 MEDIA_TYPE = "application/problem+json"
 MOST_ERRORS = 20
 """Validation errors told of one request; a hostile body could have a million."""
 LONGEST_NAME = 80
 """Characters of a field's name that are told: unknown fields' names come from the caller."""
+FREE_PLACE_AFTER = 5.0
+"""Seconds after which to ask again while a tenant has too many jobs: nobody knows when one of them ends."""
 RETRY_AFTER = 2.0
 """Seconds after which to ask again while the store is away or the replica stops."""
 
@@ -75,10 +85,15 @@ def problem_of(error: BaseException) -> Problem | None:
             return problem(error.code, error.detail)
         case JobNotFound():
             return problem(Code.JOB_NOT_FOUND, "there is no such job, or its retention has ended")
+        case TooManyJobs():
+            return problem(Code.TOO_MANY_JOBS, str(error), retry_after=FREE_PLACE_AFTER)
         case IdempotencyMismatch():
             return problem(Code.IDEMPOTENCY_MISMATCH, str(error))
         case StoreUnavailable():
             return problem(Code.STORE_UNAVAILABLE, "the job store is away; try again soon", retry_after=RETRY_AFTER)
+        case DocumentsUnavailable():
+            detail = "the document store is away; try again soon"
+            return problem(Code.DOCUMENTS_UNAVAILABLE, detail, retry_after=RETRY_AFTER)
         case EngineRejected() | ContextOverflow():
             return problem(Code.ENGINE_REJECTED, f"the engine refused the request: {error}")
         case WindowTooSmall():
@@ -168,7 +183,14 @@ def install(app: FastAPI) -> None:
         )
 
     app.add_exception_handler(RequestProblem, on_problem)
-    for known in (CodedError, JobNotFound, IdempotencyMismatch, StoreUnavailable):
+    for known in (
+        CodedError,
+        JobNotFound,
+        TooManyJobs,
+        IdempotencyMismatch,
+        StoreUnavailable,
+        DocumentsUnavailable,
+    ):
         app.add_exception_handler(known, on_known)
     app.add_exception_handler(HTTPException, on_http)
     app.add_exception_handler(RequestValidationError, on_invalid)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,14 +14,29 @@ from longfold_agent import load_profile
 from longfold_agent.errors import AgentError
 from longfold_agent.protocols import Engine, Profile, Tokens
 from longfold_server.answering.parts import Parts
-from longfold_server.auth import Keys
+from longfold_server.auth import Access
 from longfold_server.drain import Drain
 from longfold_server.errors import ConfigError
 from longfold_server.ingest import DocumentStore, FetchLimits
+from longfold_server.ingest.addresses import AddressPolicy
+from longfold_server.ingest.blobs import Blobs
+from longfold_server.ingest.cache import Cache
+from longfold_server.ingest.guard import Guard, GuardedTransport
 from longfold_server.jobs.bell import Bell
+from longfold_server.jobs.protocols import Store
 from longfold_server.jobs.store import JobStore
 from longfold_server.metrics import Metrics
 from longfold_server.settings import Settings
+from longfold_server.telemetry import Spans
+from longfold_server.tenants.keys import KeyStore
+from longfold_server.tenants.limits import Rate, TenantLimits
+from longfold_server.tenants.owners import Owners
+from longfold_server.tenants.salt import Salts
+from longfold_server.tenants.tenancy import Tenancy
+from longfold_server.tenants.usage import Usage
+from longfold_server.webhooks.dispatcher import PAUSES, Dispatcher
+from longfold_server.webhooks.sender import Sender
+from longfold_server.webhooks.signing import Signer
 from longfold_server.worker import Worker
 
 CHUNK_THREADS = 4
@@ -34,13 +50,16 @@ class Resources:
     settings: Settings
     metrics: Metrics
     drain: Drain
-    keys: Keys
+    access: Access
+    tenancy: Tenancy
     redis: Any
-    store: JobStore
+    store: Store
     bell: Bell
     documents: DocumentStore
     engine: Engine | None = None
     worker: Worker | None = None
+    dispatcher: Dispatcher | None = None
+    spans: Spans = field(default_factory=Spans)
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
 
@@ -52,7 +71,7 @@ def of(request: Request) -> Resources:
 
 
 def make_documents(settings: Settings) -> DocumentStore:
-    """The document store of the data folder."""
+    """The document store of the data folder, or of the bucket. Raises `ConfigError`."""
     limits = FetchLimits(
         allow_networks=tuple(settings.fetch_allow_networks),
         ports=tuple(settings.fetch_ports),
@@ -61,7 +80,16 @@ def make_documents(settings: Settings) -> DocumentStore:
         read_seconds=settings.fetch_read_seconds,
         total_seconds=settings.fetch_timeout_seconds,
     )
-    return DocumentStore(settings.data_dir, limits=limits, upload_max_bytes=settings.upload_max_bytes)
+    blobs = None if settings.blob_url is None else _bucket(settings, settings.blob_url)
+    return DocumentStore(settings.data_dir, limits=limits, upload_max_bytes=settings.upload_max_bytes, blobs=blobs)
+
+
+def _bucket(settings: Settings, url: str) -> Blobs:
+    try:
+        from longfold_server.ingest.bucket import Bucket, open_store
+    except ImportError as error:
+        raise ConfigError("LONGFOLD_BLOB_URL needs obstore: pip install 'longfold-server[s3]'") from error
+    return Bucket(open_store(url), Cache(settings.data_dir, settings.blob_cache_bytes))
 
 
 def make_store(settings: Settings, redis: Any) -> JobStore:
@@ -73,6 +101,29 @@ def make_store(settings: Settings, redis: Any) -> JobStore:
         retention_seconds=settings.job_retention_seconds,
         max_failures=settings.max_failures,
         max_stalled_takeovers=settings.max_stalled_takeovers,
+        tenant_running=settings.tenant_running,
+    )
+
+
+def make_access(settings: Settings, redis: Any, tenancy: Tenancy) -> Access:
+    """Who may use the API, and how much."""
+    defaults = TenantLimits(
+        rate=None if settings.tenant_rate is None else Rate.parse(settings.tenant_rate),
+        jobs=settings.tenant_jobs,
+        tokens_per_day=settings.tenant_tokens_per_day,
+        max_documents=settings.tenant_max_documents,
+    )
+    keys = KeyStore(redis, settings.redis_prefix)
+    return Access(settings.api_keys, keys, tenancy.usage, defaults, required=settings.require_keys)
+
+
+def make_tenancy(settings: Settings, redis: Any) -> Tenancy:
+    """What is kept per tenant."""
+    secret = settings.cache_salt_secret
+    return Tenancy(
+        Usage(redis, settings.redis_prefix),
+        Owners(redis, settings.redis_prefix, retention_seconds=settings.document_retention_seconds),
+        Salts(secrets.token_bytes(32) if secret is None else secret.get_secret_value().encode()),
     )
 
 
@@ -103,9 +154,15 @@ def make_profile(settings: Settings, tokens: Tokens) -> Profile:
         raise ConfigError(f"the prompt profile cannot be used: {error}") from error
 
 
-def make_engine(settings: Settings) -> Engine:
-    """The engine behind `engine_urls`."""
+def make_engine(settings: Settings, metrics: Metrics) -> Engine:
+    """The engine behind `engine_urls`. Waiting for it is a job's business (`calls.py`), so a call tries each endpoint
+    once."""
+    from longfold_agent.engines.connection import where
+    from longfold_agent.engines.endpoints import Circuit
     from longfold_agent.engines.vllm import VLLMEngine
+
+    def on_circuit(url: str, state: Circuit) -> None:
+        metrics.engine_down.labels(endpoint=where(url)).set(state is Circuit.OPEN)
 
     key = settings.engine_api_key
     return VLLMEngine(
@@ -114,7 +171,23 @@ def make_engine(settings: Settings) -> Engine:
         api_key="" if key is None else key.get_secret_value(),
         affinity_header=settings.engine_affinity_header or "",
         timeout=settings.engine_timeout_seconds,
+        retry_seconds=0.0,
+        on_circuit=on_circuit,
     )
+
+
+def make_sender(settings: Settings) -> Sender:
+    """What delivers webhooks: it reaches what documents may be fetched from, and nothing else."""
+    guard = Guard(AddressPolicy(settings.fetch_allow_networks), settings.fetch_ports)
+    return Sender(GuardedTransport(guard))
+
+
+def make_dispatcher(resources: Resources, sender: Sender) -> Dispatcher:
+    """The deliverer of webhooks of this process."""
+    settings = resources.settings
+    signer = Signer([secret.get_secret_value() for secret in settings.webhook_secrets])
+    pauses = PAUSES[: settings.webhook_attempts - 1]
+    return Dispatcher(resources.store, sender, signer, resources.metrics, resources.drain, pauses=pauses)
 
 
 def make_worker(
@@ -131,7 +204,10 @@ def make_worker(
         store=resources.store,
         metrics=resources.metrics,
         threads=threads,
+        tenancy=resources.tenancy,
         engine_patience_seconds=settings.engine_patience_seconds,
+        speculation=settings.speculation,
+        spans=resources.spans,
     )
     return Worker(
         parts,

@@ -13,6 +13,7 @@ from fastapi import FastAPI
 from longfold_server import logs
 from longfold_server.app import create_app
 from longfold_server.drain import Drain
+from longfold_server.jobs.connection import check_redis
 from longfold_server.resources import make_profile, make_tokens
 from longfold_server.settings import Settings
 
@@ -22,22 +23,30 @@ GRACE_SECONDS = 20
 
 class DrainingServer(uvicorn.Server):
     """Plain uvicorn cuts open event streams on SIGTERM; this one begins the drain first, so that they end by
-    themselves."""
+    themselves, and goes on taking connections for `listen_seconds`, so that load balancers see /readyz turn 503 before
+    the port closes. A second signal closes it at once."""
 
-    def __init__(self, config: uvicorn.Config, drain: Drain) -> None:
+    def __init__(self, config: uvicorn.Config, drain: Drain, listen_seconds: float = 0.0) -> None:
         super().__init__(config)
         self._drain = drain
+        self._listen_seconds = listen_seconds
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._leaving = False
 
     async def serve(self, sockets: list[object] | None = None) -> None:  # type: ignore[override]
         self._loop = asyncio.get_running_loop()
         await super().serve(sockets)  # type: ignore[arg-type]
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Runs in a signal handler, so the event is set through the loop."""
-        if self._loop is not None:
-            self._loop.call_soon_threadsafe(self._drain.begin)
-        super().handle_exit(sig, frame)
+        """Runs in a signal handler, so the drain begins through the loop."""
+        if self._loop is None or self._leaving:
+            return super().handle_exit(sig, frame)
+        self._leaving = True
+        self._loop.call_soon_threadsafe(self._leave, sig)
+
+    def _leave(self, sig: int) -> None:
+        self._drain.begin()
+        asyncio.get_running_loop().call_later(self._listen_seconds, super().handle_exit, sig, None)
 
 
 def make_server(app: FastAPI, settings: Settings) -> DrainingServer:
@@ -51,7 +60,9 @@ def make_server(app: FastAPI, settings: Settings) -> DrainingServer:
         server_header=False,
         timeout_graceful_shutdown=GRACE_SECONDS + round(settings.drain_seconds),
     )
-    return DrainingServer(config, app.state.drain)
+    # Nobody routes requests to a worker: it leaves as soon as its jobs are given back.
+    listen_seconds = settings.drain_listen_seconds if "api" in settings.roles else 0.0
+    return DrainingServer(config, app.state.drain, listen_seconds)
 
 
 def serve(settings: Settings) -> int:
@@ -60,6 +71,7 @@ def serve(settings: Settings) -> int:
     # Made before the server starts, so that a wrong setting is one sentence and not the trace of a failed startup.
     tokens = make_tokens(settings) if "worker" in settings.roles else None
     profile = make_profile(settings, tokens) if tokens is not None else None
+    asyncio.run(check_redis(settings.redis_url, cluster=settings.redis_cluster, accept_loss=settings.redis_accept_loss))
     server = make_server(create_app(settings, tokens=tokens, profile=profile), settings)
     try:
         server.run()

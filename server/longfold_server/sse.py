@@ -13,7 +13,7 @@ from longfold_client.types import FINAL_EVENTS, TERMINAL, Event, EventType, Job
 from longfold_server.drain import Drain
 from longfold_server.errors import JobNotFound, StoreUnavailable
 from longfold_server.jobs.bell import Bell
-from longfold_server.jobs.store import JobStore
+from longfold_server.jobs.protocols import Store
 from longfold_server.jobs.unfolding import Unfolding
 
 HEARTBEAT_SECONDS = 15.0
@@ -34,7 +34,7 @@ def encode(event: Event) -> bytes:
 
 
 async def stream(
-    store: JobStore, bell: Bell, drain: Drain, job: str, after: int, *, heartbeat: float = HEARTBEAT_SECONDS
+    store: Store, bell: Bell, drain: Drain, job: str, after: int, *, heartbeat: float = HEARTBEAT_SECONDS
 ) -> AsyncGenerator[bytes, None]:
     """Events behind number `after`, until a final one. Ends with `reconnect` when the replica drains or the store goes
     away."""
@@ -70,7 +70,7 @@ async def stream(
         yield RECONNECT
 
 
-async def wait_for_end(store: JobStore, bell: Bell, drain: Drain, job: str, seconds: float) -> Job:
+async def wait_for_end(store: Store, bell: Bell, drain: Drain, job: str, seconds: float) -> Job:
     """The job when it has ended, or after `seconds`, or when the replica drains. Raises `JobNotFound`,
     `StoreUnavailable`."""
     deadline = asyncio.get_running_loop().time() + seconds

@@ -14,20 +14,26 @@ from enum import StrEnum
 from longfold_client.types import JobStatus, Problem
 from longfold_server.answering.answer import answer
 from longfold_server.answering.parts import Parts, Run
+from longfold_server.codes import Code
 from longfold_server.drain import Drain
 from longfold_server.ending import end
-from longfold_server.errors import Interrupted, JobCancelled, LeaseLost, StoreUnavailable
+from longfold_server.errors import DocumentsUnavailable, Interrupted, JobCancelled, LeaseLost, StoreUnavailable
 from longfold_server.jobs.bell import Bell
-from longfold_server.jobs.records import Claim
-from longfold_server.jobs.store import Lease
+from longfold_server.jobs.records import Claim, Lease
 from longfold_server.problems import problem_of
 
 IDLE_SECONDS = 0.5
-"""Between looks for expired leases, which nobody announces."""
+"""Between looks when nothing is announced: an announcement can be lost."""
+DEAF_SECONDS = 0.1
+"""The same while announcements cannot be heard."""
+SOONEST_SECONDS = 0.002
+"""Between two looks at most, however soon a lease ends: the store counts milliseconds."""
 AWAY_SECONDS = 0.5
 """Between attempts while Redis is away."""
 FAILURE_PAUSE_SECONDS = 1.0
 """Before a job that failed unexpectedly is tried again; a constant, since there are few attempts."""
+AWAY = (StoreUnavailable, DocumentsUnavailable)
+"""What is no fault of a job, and may be over when it is tried again."""
 CLOSING_SECONDS = 5.0
 """How long a worker that stops tries to tell a Redis that is away."""
 
@@ -49,12 +55,18 @@ class _Held:
         self.lease = Lease(claim)
         self.dropped = asyncio.Event()
         self.why: End | None = None
+        self.run: Run | None = None
 
     def drop(self, why: End) -> None:
         """The first reason counts."""
         if self.why is None:
             self.why = why
             self.dropped.set()
+
+    async def count(self) -> None:
+        """Adds the tokens used since the last time to the tenant's day."""
+        if self.run is not None:
+            await self.run.meter.tell()
 
 
 class Worker:
@@ -96,11 +108,15 @@ class Worker:
                 await end(stopping, *self._tasks)
 
     async def _claim_or_wait(self) -> None:
-        """Takes one more job; without one (or a free place, or Redis) waits for a signal, but not for long."""
+        """Takes one more job; without one (or a free place, or Redis) waits for a signal, but not for long: just until
+        the next lease ends, which nobody announces."""
+        pause = IDLE_SECONDS if self._bell.heard else DEAF_SECONDS
         try:
-            if await self._claim():
-                return
-            pause = IDLE_SECONDS if self._bell.heard else 0.1
+            if len(self._tasks) < self._concurrency:
+                found = await self._store.claim(self.name)
+                if isinstance(found, Claim):
+                    return self._begin(found)
+                pause = max(SOONEST_SECONDS, min(pause, found.seconds))
         except StoreUnavailable:
             pause = AWAY_SECONDS
         with suppress(TimeoutError):
@@ -113,12 +129,7 @@ class Worker:
         else:
             self._wake.set()
 
-    async def _claim(self) -> bool:
-        if len(self._tasks) >= self._concurrency:
-            return False
-        claim = await self._store.claim(self.name)
-        if claim is None:
-            return False
+    def _begin(self, claim: Claim) -> None:
         if claim.takeover:
             self._parts.metrics.takeovers.inc()
         log.info("job_claimed", extra={"job": claim.job, "gen": claim.gen, "takeover": claim.takeover})
@@ -127,7 +138,6 @@ class Worker:
         self._tasks.add(task)
         self._parts.metrics.running.set(len(self._tasks))
         task.add_done_callback(lambda done: self._ended(claim.job, held, done))
-        return True
 
     def _ended(self, job: str, held: _Held, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
@@ -152,7 +162,7 @@ class Worker:
         """One job from claim to end. The work runs in a task of its own, so that dropping it closes its engine call at
         once."""
         lease = held.lease
-        work = asyncio.create_task(self._answer(claim, lease))
+        work = asyncio.create_task(self._answer(claim, held))
         beat = asyncio.create_task(self._beat(held))
         dropped = asyncio.create_task(held.dropped.wait())
         try:
@@ -161,11 +171,13 @@ class Worker:
             error = None if work.cancelled() else work.exception()
             why = held.why if work.cancelled() or error is not None else None
             await self._end(lease, why, error)
+            await held.count()
         finally:
             await end(work, beat, dropped)
 
-    async def _answer(self, claim: Claim, lease: Lease) -> None:
-        await answer(Run(self._parts, claim, lease, lambda: self._drain.begun))
+    async def _answer(self, claim: Claim, held: _Held) -> None:
+        held.run = Run(self._parts, claim, held.lease, lambda: self._drain.begun)
+        await answer(held.run)
 
     async def _beat(self, held: _Held) -> None:
         """Keeps the lease. While Redis is away it just tries again: the fence decides afterwards."""
@@ -173,6 +185,7 @@ class Worker:
             await asyncio.sleep(self._store.lease_seconds / 3)
             try:
                 await self._store.beat(held.lease)
+                await held.count()
             except LeaseLost:
                 return held.drop(End.LOST)
             except JobCancelled:
@@ -194,13 +207,20 @@ class Worker:
             await self._tell(lambda: self._store.release(lease))
             metrics.releases.labels(reason="stopping").inc()
             log.info("job_released", extra={"job": job, "gen": lease.gen})
-        elif error is not None and not isinstance(error, StoreUnavailable) and (known := problem_of(error)) is not None:
+        elif error is not None and not isinstance(error, AWAY) and (known := problem_of(error)) is not None:
             await self._fail(lease, known)
         else:
             kind = type(error).__name__
             log.error("job_broke", extra={"job": job}, exc_info=error)
             metrics.releases.labels(reason="failure").inc()
-            await self._tell(lambda: self._store.release(lease, failure=kind, pause_seconds=FAILURE_PAUSE_SECONDS))
+            await self._tell(lambda: self._give_back(lease, kind))
+
+    async def _give_back(self, lease: Lease, failure: str) -> None:
+        left = await self._store.release(lease, failure=failure, pause_seconds=FAILURE_PAUSE_SECONDS)
+        if left == JobStatus.FAILED:
+            self._parts.metrics.finished.labels(status=left).inc()
+            self._parts.metrics.failures.labels(code=Code.JOB_POISONED).inc()
+            log.error("job_poisoned", extra={"job": lease.job})
 
     async def _cancel(self, lease: Lease) -> None:
         if await self._tell(lambda: self._store.finish(lease, JobStatus.CANCELLED, fenced=False)):

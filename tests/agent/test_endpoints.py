@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import math
 from collections import Counter
+from contextlib import ExitStack
 
 import pytest
 
-from longfold_agent.engines.endpoints import Circuit, Endpoints
-from longfold_agent.errors import EngineRejected, EngineUnavailable
+from longfold_agent.engines.endpoints import FREE_LOAD, LOAD_BOUND, Circuit, Endpoints
+from longfold_agent.errors import EngineError, EngineOverloaded, EngineRejected, EngineUnavailable
 
 URLS = ["http://a", "http://b", "http://c", "http://d"]
 
@@ -20,9 +23,28 @@ class Clock:
         return self.now
 
 
-def fail(endpoints: Endpoints, index: int = 0) -> None:
-    with pytest.raises(EngineUnavailable), endpoints.trial(endpoints.all[index]):
-        raise EngineUnavailable("down")
+def fail(endpoints: Endpoints, index: int = 0, error: EngineError | None = None) -> None:
+    with pytest.raises(EngineError), endpoints.trial(endpoints.all[index]):
+        raise error or EngineUnavailable("down")
+
+
+def open_circuit(endpoints: Endpoints, index: int = 0) -> None:
+    for _ in range(3):
+        fail(endpoints, index)
+
+
+def make(
+    count: int = 2, clock: Clock | None = None, told: list[tuple[str, Circuit]] | None = None, jitter: float = 1.0
+) -> Endpoints:
+    watch = (lambda url, state: None) if told is None else (lambda url, state: told.append((url, state)))
+    return Endpoints(
+        URLS[:count],
+        clock=clock or Clock(),
+        jitter=lambda: jitter,
+        pause=1.0,
+        longest_pause=3.0,
+        on_circuit=watch,
+    )
 
 
 def test_keys_spread_evenly_and_move_only_from_a_lost_replica() -> None:
@@ -40,48 +62,116 @@ def test_calls_without_affinity_take_turns() -> None:
     assert {endpoints.order("")[0].url for _ in URLS} == set(URLS)
 
 
-def test_a_failed_replica_is_left_alone_then_tried_by_one_request() -> None:
-    clock = Clock()
-    endpoints = Endpoints(URLS[:2], clock=clock, pause=1.0, longest_pause=3.0)
-    fail(endpoints)
+def test_failures_in_a_row_open_the_circuit_and_a_good_probe_closes_it() -> None:
+    clock, told = Clock(), list[tuple[str, Circuit]]()
+    endpoints = make(2, clock, told)
     down = endpoints.all[0]
-    assert down.circuit(clock()) is Circuit.OPEN
-    assert down not in list(endpoints.usable("key"))
-    clock.now += 1.0
-    assert down.circuit(clock()) is Circuit.HALF_OPEN
+    fail(endpoints)
+    fail(endpoints)
     with endpoints.trial(down):
-        assert down.circuit(clock()) is Circuit.OPEN
+        pass
+    fail(endpoints)
+    fail(endpoints)
     assert down.circuit(clock()) is Circuit.CLOSED
+    fail(endpoints)
+    assert down.circuit(clock()) is Circuit.OPEN
+    assert list(endpoints.usable("key")) == [endpoints.all[1]]
+    clock.now += 1.0
+    assert endpoints.half_open(down) and down in list(endpoints.usable("key"))
+    with endpoints.probe(down):
+        assert down.circuit(clock()) is Circuit.OPEN
+        assert list(endpoints.usable("key")) == [endpoints.all[1]]
+    assert down.circuit(clock()) is Circuit.CLOSED
+    assert told[2:] == [("http://a", Circuit.OPEN), ("http://a", Circuit.CLOSED)]
+    assert told[:2] == [("http://a", Circuit.CLOSED), ("http://b", Circuit.CLOSED)]
 
 
-def test_the_pause_grows_to_its_limit_and_simultaneous_failures_count_once() -> None:
+def test_a_replica_that_is_well_only_when_probed_is_left_alone_for_longer() -> None:
     clock = Clock()
-    endpoints = Endpoints(URLS[:1], clock=clock, pause=1.0, longest_pause=3.0)
-    pauses = []
-    for _ in range(4):
-        fail(endpoints)
-        fail(endpoints)
-        pauses.append(endpoints.all[0].retry_at - clock.now)
+    endpoints = make(1, clock)
+    open_circuit(endpoints)
+    pauses = [endpoints.all[0].retry_at - clock()]
+    for _ in range(3):
         clock.now = endpoints.all[0].retry_at
+        with endpoints.probe(endpoints.all[0]):
+            pass
+        fail(endpoints)
+        fail(endpoints)
+        pauses.append(endpoints.all[0].retry_at - clock())
     assert pauses == [1.0, 2.0, 3.0, 3.0]
+    clock.now += 3.0
+    with endpoints.probe(endpoints.all[0]), endpoints.trial(endpoints.all[0]):
+        pass
+    open_circuit(endpoints)
+    assert endpoints.all[0].retry_at - clock() == 1.0
+
+
+def test_a_failed_probe_opens_the_circuit_again_and_a_cancelled_one_changes_nothing() -> None:
+    clock = Clock()
+    endpoints = make(1, clock, jitter=0.0)
+    open_circuit(endpoints)
+    clock.now += 0.5
+    with pytest.raises(EngineUnavailable), endpoints.probe(endpoints.all[0]):
+        raise EngineUnavailable("still down")
+    assert endpoints.all[0].retry_at - clock() == 1.0
+    clock.now += 1.0
+    with pytest.raises(asyncio.CancelledError), endpoints.probe(endpoints.all[0]):
+        raise asyncio.CancelledError
+    assert endpoints.half_open(endpoints.all[0])
 
 
 def test_a_refused_request_shows_the_replica_alive() -> None:
+    endpoints = make(1)
+    open_circuit(endpoints)
+    fail(endpoints, error=EngineRejected("bad parameter"))
+    assert endpoints.all[0].circuit(100.0) is Circuit.CLOSED
+
+
+def test_a_replica_that_asks_for_a_rest_gets_it_without_an_open_circuit() -> None:
     clock = Clock()
-    endpoints = Endpoints(URLS[:1], clock=clock)
-    fail(endpoints)
-    with pytest.raises(EngineRejected), endpoints.trial(endpoints.all[0]):
-        raise EngineRejected("bad parameter")
+    endpoints = make(2, clock)
+    for _ in range(5):
+        fail(endpoints, 0, EngineOverloaded("full", 4.0))
     assert endpoints.all[0].circuit(clock()) is Circuit.CLOSED
+    assert list(endpoints.usable("key")) == [endpoints.all[1]]
+    fail(endpoints, 1, EngineOverloaded("full", 3600.0))
+    assert list(endpoints.usable("key")) == []
+    away = endpoints.away()
+    assert isinstance(away, EngineOverloaded) and away.retry_after == 4.0
+    clock.now += 4.0
+    assert list(endpoints.usable("key")) == [endpoints.all[0]]
+    clock.now += 56.0
+    assert len(list(endpoints.usable("key"))) == 2
 
 
-def test_when_every_replica_is_down_all_are_offered_soonest_first() -> None:
-    clock = Clock()
-    endpoints = Endpoints(URLS[:2], clock=clock)
-    fail(endpoints, 1)
-    clock.now += 0.5
-    fail(endpoints, 0)
-    assert [endpoint.url for endpoint in endpoints.usable("key")] == ["http://b", "http://a"]
+def test_with_every_circuit_open_nobody_is_asked_and_the_last_error_is_told() -> None:
+    endpoints = make(2)
+    open_circuit(endpoints, 0)
+    open_circuit(endpoints, 1)
+    assert list(endpoints.usable("key")) == []
+    away = endpoints.away()
+    assert isinstance(away, EngineUnavailable) and "last: down" in str(away)
+
+
+def test_a_replica_with_far_more_in_flight_than_the_mean_is_passed_over() -> None:
+    endpoints = make(4)
+    home = endpoints.order("key")[0]
+    with ExitStack() as calls:
+        for number in range(40):
+            first = next(endpoints.usable("key"))
+            if number < FREE_LOAD:
+                assert first is home
+            calls.enter_context(endpoints.trial(first))
+        loads = sorted(endpoint.in_flight for endpoint in endpoints.all)
+        assert sum(loads) == 40 and loads[-1] <= math.ceil(LOAD_BOUND * 41 / 4)
+        assert len(list(endpoints.usable("key"))) == 4
+    assert next(endpoints.usable("key")) is home
+
+
+def test_calls_without_affinity_go_to_the_least_busy() -> None:
+    endpoints = make(2)
+    with endpoints.trial(endpoints.all[0]):
+        assert [endpoints.order("")[0] for _ in range(3)] == [endpoints.all[1]] * 3
 
 
 @pytest.mark.parametrize("urls", [[], ["http://a", "http://a"]])

@@ -56,12 +56,13 @@ def test_ask_sends_the_documents_in_the_order_given(
     path.write_text("hello")
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO("größe".encode())))
     options = ["--text", "-", "--file", str(path), "--url", "https://example.com/a", "--text", "short"]
-    run = longfold("ask", "Where?", *options, "--mode", "fold", "--seconds", "9", "--tokens", "1000", "--no-progress")
+    options += ["--mode", "fold", "--seconds", "9", "--tokens", "1000", "--priority", "7"]
+    run = longfold("ask", "Where?", *options, "--no-progress")
     assert (run.code, run.err) == (0, "")
     body = json.loads(service.paths("POST", "/answer")[0][3])
     assert [next(iter(document)) for document in body["documents"]] == ["text", "document_id", "url", "text"]
     assert body["documents"][0]["text"] == "größe"
-    assert body["mode"] == "fold" and body["limits"] == {"seconds": 9.0, "tokens": 1000}
+    assert body["mode"] == "fold" and body["limits"] == {"seconds": 9.0, "tokens": 1000} and body["priority"] == 7
 
 
 def test_ask_json_is_one_object_on_stdout(longfold: Any) -> None:
@@ -80,6 +81,7 @@ def test_ask_json_is_one_object_on_stdout(longfold: Any) -> None:
         (["ask", "Where?", "--url", "nowhere"], "use --file"),
         (["ask", "Where?", "--text", "x", "--seconds", "0"], "seconds"),
         (["ask", "Where?", "--text", "x", "--tokens", "many"], "whole number"),
+        (["ask", "Where?", "--text", "x", "--priority", "10"], "priority"),
         (["ask", "Where?", "--text", "-", "--text", "-"], "once only"),
         (["ask", " ", "--text", "x"], "question"),
         (["status", ""], "job"),
@@ -251,3 +253,17 @@ def test_a_second_worker_writes_the_answer_anew() -> None:
             Event.model_validate({"seq": seq, "type": "delta", "at": "2026-01-01T00:00:00Z", "data": data})
         )
     assert reading.answer == "By" and reading.phase == "answering"
+
+
+def test_a_wait_for_the_engine_is_shown_until_it_is_over() -> None:
+    from longfold_client import Event
+    from longfold_client.cli.progress import Reading
+
+    reading, phases = Reading(), []
+    for seq, (kind, data) in enumerate(
+        [("waiting", {"for": "engine", "error": "EngineUnavailable"}), ("waited", {"for": "engine", "seconds": 7.5})], 1
+    ):
+        event = {"seq": seq, "type": kind, "at": "2026-01-01T00:00:00Z", "data": data}
+        reading.take_event(Event.model_validate(event))
+        phases.append(reading.phase)
+    assert phases == ["waiting for the engine", "going on"]

@@ -38,7 +38,22 @@ def test_submit_sends_one_complete_request(client: Any, service: Any) -> None:
         "documents": [{"url": URL}, {"text": "t"}],
         "mode": "fold",
         "limits": {"seconds": 5.0},
+        "priority": 0,
     }
+
+
+def test_a_priority_is_sent_or_refused(client: Any, service: Any) -> None:
+    client.submit("Where?", [URL], priority=9)
+    assert json.loads(service.seen[0][3])["priority"] == 9
+    with pytest.raises(InvalidArgument, match="priority"):
+        client.submit("Where?", [URL], priority=10)
+
+
+def test_a_webhook_is_asked_for(client: Any, service: Any) -> None:
+    client.submit("Where?", [URL], webhook="https://example.com/hook")
+    assert json.loads(service.seen[0][3])["webhook"] == {"url": "https://example.com/hook"}
+    with pytest.raises(InvalidArgument, match="webhook"):
+        client.submit("Where?", [URL], webhook="")
 
 
 def test_retries_carry_one_key_so_that_one_job_starts(client: Any, service: Any, replies: Any) -> None:

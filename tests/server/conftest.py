@@ -26,9 +26,11 @@ from longfold_agent.engines.scripted import ScriptedEngine, prompt_text
 from longfold_agent.protocols import Profile, Request
 from longfold_server.app import create_app
 from longfold_server.jobs.connection import connect
+from longfold_server.jobs.keys import Keys
 from longfold_server.serve import make_server
 from longfold_server.settings import Settings
 from longfold_server.stack.redis import command, find_server
+from longfold_server.telemetry import Spans
 
 hypothesis_settings.register_profile("longfold", deadline=None)
 hypothesis_settings.load_profile("longfold")
@@ -65,6 +67,11 @@ class RedisProcess:
         self.kill()
         shutil.rmtree(self.socket.parent)
 
+    def configure(self, name: str, value: str) -> None:
+        client = sync_redis.Redis.from_url(self.url)
+        client.config_set(name, value)
+        client.close()
+
     def flush(self) -> None:
         client = sync_redis.Redis.from_url(self.url)
         client.flushall()
@@ -100,6 +107,18 @@ async def redis(redis_url: str) -> AsyncIterator[Any]:
     client = connect(redis_url)
     yield client
     await client.aclose()
+
+
+async def end_lease(redis: Any, keys: Keys, job: str) -> None:
+    """Makes a job's lease run out now, in its hash and in the queue."""
+    await redis.hset(keys.job(job), "lease_until", 0)
+    place = await redis.hget(keys.job(job), "place")
+    assert await redis.zadd(keys.queue("leases"), {place: 1}, xx=True, ch=True) == 1
+
+
+@pytest.fixture
+def lapse() -> Callable[..., Awaitable[None]]:
+    return end_lease
 
 
 class Words:
@@ -234,6 +253,7 @@ def start(redis_url: str, tmp_path: Path, profile: Profile, words: Words) -> Sta
         *,
         on: str | None = None,
         with_profile: Profile | None = None,
+        spans: Spans | None = None,
         **fields: Any,
     ) -> AsyncIterator[Service]:
         engine = engine or ScriptedEngine(good_reader)
@@ -245,7 +265,7 @@ def start(redis_url: str, tmp_path: Path, profile: Profile, words: Words) -> Sta
             "drain_seconds": 0.0,
         }
         settings = Settings(**(options | fields))
-        app = create_app(settings, engine=engine, tokens=words, profile=with_profile or profile)
+        app = create_app(settings, engine=engine, tokens=words, profile=with_profile or profile, spans=spans)
         with socket.socket() as listening:
             listening.bind(("127.0.0.1", 0))
             server = make_server(app, settings)

@@ -23,6 +23,21 @@ def test_lists_come_as_json_or_with_commas(monkeypatch):
     assert KEY not in repr(found)
 
 
+def test_secrets_come_as_files_laid_out_as_kubernetes_does(monkeypatch, tmp_path):
+    (tmp_path / "..2026_11_22").mkdir()
+    (tmp_path / "..data").symlink_to("..2026_11_22")
+    for name, text in {"redis_url": "rediss://:word@store:6380/0\n", "api_keys": f"{KEY},{KEY}2\n"}.items():
+        (tmp_path / "..data" / f"longfold_{name}").write_text(text)
+        (tmp_path / f"longfold_{name}").symlink_to(f"..data/longfold_{name}")
+    monkeypatch.setenv("LONGFOLD_SECRETS_DIR", str(tmp_path))
+    found = Settings()
+    assert found.redis_url == "rediss://:word@store:6380/0"
+    assert [key.get_secret_value() for key in found.api_keys] == [KEY, f"{KEY}2"]
+    monkeypatch.setenv("LONGFOLD_REDIS_URL", "redis://elsewhere:6379/0")
+    assert Settings().redis_url == "redis://elsewhere:6379/0"
+    assert Settings(redis_url="redis://nearer:6379/0").redis_url == "redis://nearer:6379/0"
+
+
 @pytest.mark.parametrize(
     "fields",
     [
@@ -34,6 +49,8 @@ def test_lists_come_as_json_or_with_commas(monkeypatch):
         {"api_keys": ["short"]},
         {"fetch_allow_networks": ["10.0.0.0/99"]},
         {"lease_seconds": 0},
+        {"tenant_rate": "600"},
+        {"tenant_jobs": 0},
         {"unknown": 1},
     ],
 )
@@ -44,6 +61,7 @@ def test_refused(fields):
 
 def test_open_hosts_need_keys_unless_only_probes_are_served():
     assert Settings(host="0.0.0.0", api_keys=[KEY]).host == "0.0.0.0"
+    assert Settings(host="0.0.0.0", require_keys=True).host == "0.0.0.0"
     assert Settings(host="0.0.0.0", roles=["worker"]).host == "0.0.0.0"
     with pytest.raises(ValidationError, match="without API keys"):
         Settings(host="0.0.0.0")

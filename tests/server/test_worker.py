@@ -10,6 +10,7 @@ from collections import Counter
 from longfold_agent.engines.scripted import ScriptedEngine, prompt_text
 from longfold_agent.errors import ContextOverflow, EngineOverloaded, EngineRejected, EngineUnavailable
 from longfold_agent.types import Completion
+from longfold_server import worker
 from longfold_server.ending import end
 
 FACTS = {1: "FACT one is red.", 4: "FACT two is blue.", 8: "FACT three is green."}
@@ -66,13 +67,13 @@ async def test_a_killed_worker_is_replaced_and_no_chunk_is_applied_twice(start, 
     assert steps[0]["start"] == 0 and steps[-1]["end"] == len(text)
 
 
-async def test_a_worker_that_lost_its_lease_is_fenced_and_drops_its_call(start, text_with, reader, until):
+async def test_a_worker_that_lost_its_lease_is_fenced_and_drops_its_call(start, text_with, reader, until, lapse):
     text = text_with(10, FACTS)
     async with start(ScriptedEngine(reader, latency=0.15), lease_seconds=30) as first:
         job = (await first.ask(text, mode="fold"))["id"]
         await read_at_least(first, job, 2, until)
         held = first.app.state.resources
-        await held.redis.zadd(held.store.keys.leases, {job: 1}, xx=True)
+        await lapse(held.redis, held.store.keys, job)
         async with start(ScriptedEngine(reader), lease_seconds=30) as second:
             found = await second.finished(job)
             steps = await steps_of(second, job)
@@ -83,6 +84,24 @@ async def test_a_worker_that_lost_its_lease_is_fenced_and_drops_its_call(start, 
         await until(fenced)
     assert found["result"]["answer"] == "FACT three is green."
     assert max(Counter(step["id"] for step in steps).values()) == 1
+
+
+async def test_a_lost_job_is_taken_when_its_lease_ends_and_not_at_some_later_look(
+    start, text_with, reader, until, monkeypatch
+):
+    monkeypatch.setattr(worker, "IDLE_SECONDS", 3600)
+    async with start(ScriptedEngine(reader, latency=0.1), lease_seconds=1) as first:
+        job = (await first.ask(text_with(60, FACTS), mode="fold"))["id"]
+        await read_at_least(first, job, 2, until)
+        async with start(ScriptedEngine(reader), lease_seconds=1) as second:
+
+            async def listening():
+                return second.app.state.resources.bell.heard
+
+            await until(listening)
+            await kill_worker(first)
+            assert (await second.finished(job))["status"] == "completed"
+            assert metric(second, "longfold_job_takeovers_total") == 1
 
 
 async def test_cancel_drops_the_engine_call(start, text_with, reader, until):

@@ -13,23 +13,21 @@ from contextlib import aclosing, suppress
 import httpx
 
 from longfold_agent.engines import wire
-from longfold_agent.engines.endpoints import Endpoint, Endpoints
+from longfold_agent.engines.connection import Deadline, base, client, where
+from longfold_agent.engines.endpoints import Circuit, Endpoint, Endpoints
 from longfold_agent.engines.gather import gather
 from longfold_agent.engines.retry import Retry
 from longfold_agent.errors import (
     EngineError,
     EngineProtocolError,
     EngineRejected,
-    EngineTimeout,
     EngineUnavailable,
 )
 from longfold_agent.protocols import Delta, Request
 from longfold_agent.types import Completion
 
-CONNECTIONS = 2048
-"""Enough for every worker of a process; the server's queue is the place to wait."""
-KEEPALIVE_SECONDS = 3.0
-"""Below the 5 s after which vLLM's web server closes an idle connection, so that no request meets a closing one."""
+PROBE_SECONDS = 2.0
+"""How long a replica that was down may take to say that it is well."""
 DRAIN_SECONDS = 0.5
 """How long a stream may take to end after `[DONE]`."""
 ERROR_BYTES = 65_536
@@ -46,12 +44,15 @@ class VLLMEngine:
     for none.
     timeout: seconds for one attempt at a reply, streamed or not. connect_timeout: seconds to connect.
     retry_seconds: no new attempt begins later than this after the call; 0 tries each endpoint once.
-    pause: seconds an endpoint is left alone after its first failure; grows to 60 times that.
+    threshold: failures in a row that open an endpoint's circuit. pause: most seconds it then stays open; grows to ten
+    times that.
+    on_circuit: told a base URL and its state at the start and whenever its circuit opens or closes.
     clock, sleep, jitter: monotonic seconds, the wait between rounds, uniform numbers in [0, 1); for tests.
 
     A call goes to the endpoint that its affinity prefers, on connection failure or overload to the next in that key's
-    order, then again after a growing pause. A stream is retried only until its first text. Cancelling a call closes
-    its connection at once. A reply that the server cut short, also by silently clamping max_tokens to the window, has
+    order, then again after a growing pause. An endpoint whose circuit is open is not asked; when its pause is over, the
+    next call asks its /health first. A stream is retried only until its first text. Cancelling a call closes its
+    connection at once. A reply that the server cut short, also by silently clamping max_tokens to the window, has
     finish_reason "length".
     """
 
@@ -65,27 +66,31 @@ class VLLMEngine:
         timeout: float = 600.0,
         connect_timeout: float = 5.0,
         retry_seconds: float = 60.0,
+        threshold: int = 3,
         pause: float = 1.0,
+        on_circuit: Callable[[str, Circuit], None] = lambda url, state: None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
         jitter: Callable[[], float] = random.random,
     ) -> None:
-        urls = [_base(url) for url in ([base_urls] if isinstance(base_urls, str) else base_urls)]
-        self._endpoints = Endpoints(urls, clock=clock, pause=pause, longest_pause=60 * pause)
+        urls = [base(url) for url in ([base_urls] if isinstance(base_urls, str) else base_urls)]
+        self._endpoints = Endpoints(
+            urls,
+            clock=clock,
+            jitter=jitter,
+            threshold=threshold,
+            pause=pause,
+            longest_pause=10 * pause,
+            on_circuit=on_circuit,
+        )
         self._model = model
         self._api_key = api_key
         self._affinity_header = affinity_header
         self._timeout = timeout
         self._retry = Retry(retry_seconds, clock, sleep, jitter)
         self._models: dict[str, dict[str, int | None]] = {}
-        self._client = httpx.AsyncClient(
-            timeout=httpx.Timeout(timeout, connect=connect_timeout, pool=None),
-            limits=httpx.Limits(
-                max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS, keepalive_expiry=KEEPALIVE_SECONDS
-            ),
-            headers={"accept-encoding": "identity"} | ({"authorization": f"Bearer {api_key}"} if api_key else {}),
-            trust_env=False,
-        )
+        self._probes: set[asyncio.Task[None]] = set()
+        self._client = client(api_key, timeout, connect_timeout)
 
     async def complete(self, requests: Sequence[Request]) -> list[Completion]:
         return await gather([self._complete(request) for request in requests])
@@ -107,11 +112,13 @@ class VLLMEngine:
                     failures.append(failure)
 
     async def window(self) -> int:
-        """The smallest max_model_len of the endpoints that answer. Raises `EngineRejected` for a model that is not
-        served."""
+        """The smallest max_model_len of the endpoints that answer, or have answered before. Raises `EngineRejected`
+        for a model that is not served. Whoever asks regularly finds endpoints well again that no call needs."""
         rounds = self._retry.begin()
         while True:
-            answers = await asyncio.gather(*map(self._window_of, self._endpoints.all), return_exceptions=True)
+            known = [endpoint for endpoint in self._endpoints.all if endpoint.url in self._models]
+            asked = {*self._endpoints.usable(""), *known}
+            answers = await asyncio.gather(*map(self._window_of, asked), return_exceptions=True)
             failures = [answer for answer in answers if isinstance(answer, BaseException)]
             for failure in failures:
                 if not isinstance(failure, EngineError) or not failure.retryable:
@@ -119,9 +126,13 @@ class VLLMEngine:
             windows = [answer for answer in answers if isinstance(answer, int)]
             if windows:
                 return min(windows)
-            await rounds.rest([failure for failure in failures if isinstance(failure, EngineError)])
+            told = [failure for failure in failures if isinstance(failure, EngineError)]
+            await rounds.rest(told or [self._endpoints.away()])
 
     async def aclose(self) -> None:
+        for probe in self._probes:
+            probe.cancel()
+        await asyncio.gather(*self._probes, return_exceptions=True)
         await self._client.aclose()
 
     async def _complete(self, request: Request) -> Completion:
@@ -138,35 +149,59 @@ class VLLMEngine:
 
     async def _attempts(self, affinity: str, failures: list[EngineError]) -> AsyncGenerator[Endpoint, None]:
         """Endpoints to try, round after round; the caller adds each failure. Raises the last one when the time is
-        over."""
+        over; the first round is never cut short."""
         rounds = self._retry.begin()
         while True:
             this_round = len(failures)
             for endpoint in self._endpoints.usable(affinity):
-                if failures and rounds.over():
+                if this_round and rounds.over():
                     raise failures[-1]
+                try:
+                    await self._well(endpoint)
+                except EngineError as failure:
+                    failures.append(failure)
+                    continue
                 yield endpoint
+            if len(failures) == this_round:
+                failures.append(self._endpoints.away())
             await rounds.rest(failures[this_round:])
 
+    async def _well(self, endpoint: Endpoint) -> None:
+        """Asks an endpoint that was down whether it is well. Raises `EngineError` when it is not."""
+        if not self._endpoints.half_open(endpoint):
+            return
+        at = where(endpoint.url)
+        with self._endpoints.probe(endpoint):
+            async with self._deadline(at, asyncio.get_running_loop().time() + PROBE_SECONDS):
+                response = await self._client.get(endpoint.url + "/health")
+            # vLLM says 503 when its engine died. A server without /health says 404, and lives.
+            if response.status_code >= 500:
+                raise self._refusal(response, response.content, at, None)
+        self._models.pop(endpoint.url, None)  # what comes back may serve another model
+
+    async def _try_well(self, endpoint: Endpoint) -> None:
+        with suppress(EngineError):
+            await self._well(endpoint)
+
     async def _complete_once(self, endpoint: Endpoint, request: Request) -> Completion:
-        where = _where(endpoint)
+        at = where(endpoint.url)
         with self._endpoints.trial(endpoint):
-            async with self._deadline(where):
+            async with self._deadline(at):
                 content = wire.body(request, await self._model_of(endpoint), stream=False)
                 response = await self._client.post(
                     endpoint.url + wire.path(request), content=content, headers=self._headers(request)
                 )
             if response.status_code != 200:
-                raise self._refusal(response, response.content, where, request)
-            reply = wire.Reply(request, where)
+                raise self._refusal(response, response.content, at, request)
+            reply = wire.Reply(request, at)
             reply.add(response.content)
             return reply.completion()
 
     async def _stream_once(self, endpoint: Endpoint, request: Request) -> AsyncGenerator[Delta, None]:
-        where = _where(endpoint)
+        at = where(endpoint.url)
         with self._endpoints.trial(endpoint):
             ends = asyncio.get_running_loop().time() + self._timeout
-            async with self._deadline(where, ends):
+            async with self._deadline(at, ends):
                 content = wire.body(request, await self._model_of(endpoint), stream=True)
                 message = self._client.build_request(
                     "POST", endpoint.url + wire.path(request), content=content, headers=self._headers(request)
@@ -175,14 +210,14 @@ class VLLMEngine:
             try:
                 if response.status_code != 200:
                     data = b""
-                    async with self._deadline(where, ends):
+                    async with self._deadline(at, ends):
                         async for part in response.aiter_bytes():
                             data += part
                             if len(data) > ERROR_BYTES:
                                 break
-                    raise self._refusal(response, data, where, request)
-                reply = wire.Reply(request, where)
-                async with aclosing(self._events(response, where, ends)) as events:
+                    raise self._refusal(response, data, at, request)
+                reply = wire.Reply(request, at)
+                async with aclosing(self._events(response, at, ends)) as events:
                     async for event in events:
                         text = reply.add(event)
                         if text:
@@ -191,16 +226,16 @@ class VLLMEngine:
             finally:
                 await response.aclose()
 
-    async def _events(self, response: httpx.Response, where: str, ends: float) -> AsyncGenerator[bytes, None]:
+    async def _events(self, response: httpx.Response, at: str, ends: float) -> AsyncGenerator[bytes, None]:
         """Data of the server-sent events up to `[DONE]`. Lines are split as bytes: the data may hold other line ends
         of Unicode."""
         parts = aiter(response.aiter_bytes())
         rest = b""
         while True:
-            async with self._deadline(where, ends):
+            async with self._deadline(at, ends):
                 part = await anext(parts, None)
             if part is None:
-                raise EngineProtocolError(f"{where}: the stream ended without [DONE]")
+                raise EngineProtocolError(f"{at}: the stream ended without [DONE]")
             *lines, rest = (rest + part).split(b"\n") if b"\n" in part else (rest + part,)
             for line in lines:
                 if not line.startswith(b"data:"):
@@ -220,13 +255,21 @@ class VLLMEngine:
                     pass
 
     async def _window_of(self, endpoint: Endpoint) -> int:
-        where = _where(endpoint)
-        with self._endpoints.trial(endpoint):
-            async with self._deadline(where):
-                model = await self._model_of(endpoint, check=True)
+        at = where(endpoint.url)
+        if endpoint.url in self._models:  # what is known is told at once; a probe may take its time
+            if self._endpoints.half_open(endpoint):
+                probe = asyncio.create_task(self._try_well(endpoint))
+                self._probes.add(probe)
+                probe.add_done_callback(self._probes.discard)
+            model = await self._model_of(endpoint, check=True)
+        else:
+            await self._well(endpoint)
+            with self._endpoints.trial(endpoint):
+                async with self._deadline(at):
+                    model = await self._model_of(endpoint, check=True)
         window = self._models[endpoint.url][model]
         if not isinstance(window, int) or window < 1:
-            raise EngineRejected(f"{where}: does not tell max_model_len of {model!r}")
+            raise EngineRejected(f"{at}: does not tell max_model_len of {model!r}")
         return window
 
     async def _model_of(self, endpoint: Endpoint, check: bool = False) -> str:
@@ -234,19 +277,19 @@ class VLLMEngine:
         checked."""
         if self._model and not check:
             return self._model
-        where = _where(endpoint)
+        at = where(endpoint.url)
         if endpoint.url not in self._models:
             response = await self._client.get(endpoint.url + "/v1/models")
             if response.status_code != 200:
-                raise self._refusal(response, response.content, where, None)
-            self._models[endpoint.url] = wire.served_models(response.content, where)
+                raise self._refusal(response, response.content, at, None)
+            self._models[endpoint.url] = wire.served_models(response.content, at)
         served = self._models[endpoint.url]
         if self._model in served:
             return self._model
         if self._model or len(served) != 1:
             names = ", ".join(sorted(served)) or "none"
             why = f"model {self._model!r} is not served" if self._model else "a model must be named"
-            raise EngineRejected(f"{where}: {why}; served: {names}")
+            raise EngineRejected(f"{at}: {why}; served: {names}")
         return next(iter(served))
 
     def _headers(self, request: Request) -> dict[str, str]:
@@ -258,56 +301,11 @@ class VLLMEngine:
             headers[self._affinity_header] = key if plain else hashed
         return headers
 
-    def _refusal(self, response: httpx.Response, data: bytes, where: str, request: Request | None) -> EngineError:
+    def _refusal(self, response: httpx.Response, data: bytes, at: str, request: Request | None) -> EngineError:
         if self._api_key:
             data = data.replace(self._api_key.encode(), b"***")
         retry_after = response.headers.get("retry-after")
-        return wire.error(response.status_code, data, retry_after, where, time.time(), request)
+        return wire.error(response.status_code, data, retry_after, at, time.time(), request)
 
-    def _deadline(self, where: str, ends: float | None = None) -> _Deadline:
-        return _Deadline(where, asyncio.get_running_loop().time() + self._timeout if ends is None else ends)
-
-
-class _Deadline:
-    """Ends what is inside at a loop time and translates the HTTP client's errors into ours."""
-
-    def __init__(self, where: str, ends: float) -> None:
-        self._where = where
-        self._limit = asyncio.timeout_at(ends)
-
-    async def __aenter__(self) -> None:
-        await self._limit.__aenter__()
-
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        try:
-            await self._limit.__aexit__(kind, error, None)
-        except TimeoutError:
-            raise EngineTimeout(f"{self._where}: no reply in time") from None
-        if isinstance(error, EngineError):
-            return
-        if isinstance(error, httpx.TimeoutException):
-            raise EngineTimeout(f"{self._where}: {type(error).__name__}") from error
-        if isinstance(error, httpx.TransportError):
-            raise EngineUnavailable(f"{self._where}: {type(error).__name__}{_reason(error)}") from error
-        if isinstance(error, httpx.HTTPError):
-            raise EngineProtocolError(f"{self._where}: {type(error).__name__}") from error
-
-
-def _reason(error: Exception) -> str:
-    text = " ".join(str(error).split())[:200]
-    return f" ({text})" if text else ""
-
-
-def _base(url: str) -> str:
-    try:
-        parsed = httpx.URL(url)
-    except httpx.InvalidURL as error:
-        raise ValueError(f"not a URL: {error}") from None
-    if parsed.scheme not in ("http", "https") or not parsed.host:
-        raise ValueError(f"an engine's base URL is http://host:port or https://host, not {url!r}")
-    return url.rstrip("/").removesuffix("/v1").rstrip("/")
-
-
-def _where(endpoint: Endpoint) -> str:
-    url = httpx.URL(endpoint.url)
-    return f"{url.host}:{url.port or (443 if url.scheme == 'https' else 80)}"
+    def _deadline(self, at: str, ends: float | None = None) -> Deadline:
+        return Deadline(at, asyncio.get_running_loop().time() + self._timeout if ends is None else ends)

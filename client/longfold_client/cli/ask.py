@@ -41,6 +41,7 @@ def run(options: argparse.Namespace) -> int:
             documents,
             mode=options.mode,
             limits=limits,
+            priority=options.priority,
             on_event=on_event,
             on_job=on_job,
             cancel_on_interrupt=True,

@@ -99,6 +99,14 @@ def _ask(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seconds", type=_positive, metavar="N", help="answer from what was read after N seconds")
     parser.add_argument("--tokens", type=_natural, metavar="N", help="answer from what was read after N model tokens")
+    parser.add_argument(
+        "--priority",
+        type=int,
+        choices=range(10),
+        default=0,
+        metavar="N",
+        help="0 to 9; begun before your other jobs of a lower one (default: 0)",
+    )
     parser.add_argument("--no-progress", action="store_true", help="say nothing while reading")
 
 

@@ -67,6 +67,10 @@ class Reading:
         elif event.type is EventType.DELTA:
             self.phase = "answering"
             self._write(data)
+        elif event.type is EventType.WAITING:
+            self.phase = f"waiting for the {one_line(str(data.get('for', 'service')), 20)}"
+        elif event.type is EventType.WAITED:
+            self.phase = "going on"
         else:
             self.phase = event.type.value
 

@@ -18,6 +18,7 @@ from longfold_server.answering.reading import load, progress, read
 from longfold_server.answering.state import Reading
 from longfold_server.answering.writing import OutOfTime, write_answer, write_direct
 from longfold_server.errors import StoreUnavailable
+from longfold_server.telemetry import Attribute
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +29,12 @@ async def answer(run: Run) -> None:
     Raises `DocumentError`, `JobFailure`, an `AgentError` (the job fails), `Interrupted`, `LeaseLost`, `JobCancelled`
     (it does not).
     """
+    told: dict[str, Attribute] = {"longfold.job.id": run.claim.job, "longfold.job.takeover": run.claim.takeover}
+    with run.parts.spans.span("longfold.job", told, kind="CONSUMER", parent=run.request.trace):
+        await _answer(run)
+
+
+async def _answer(run: Run) -> None:
     await prepare(run)
     reading = load(run)
     query, route = run.setup.query or Query(run.request.question), run.setup.route
@@ -96,6 +103,7 @@ async def _complete(
         stop=None if written.stop is None else written.stop.value,
         invalid_steps=0 if reading is None else reading.fold.invalid,
     )
+    await run.meter.tell()  # before the end is: who asks again because of it finds these tokens counted
     body, pause = result.model_dump_json(), 0.05
     while True:
         try:

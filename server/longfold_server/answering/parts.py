@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Executor
-from dataclasses import dataclass
-from typing import TypeVar
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 from longfold_agent.protocols import Engine, Profile, Tokens
-from longfold_client.types import TokenUsage
+from longfold_client.types import EventType, Progress, TokenUsage
 from longfold_server.answering.state import Setup
-from longfold_server.calls import EngineCalls
+from longfold_server.calls import EngineCalls, Pulse
+from longfold_server.ending import end
 from longfold_server.errors import Interrupted, StoreUnavailable
 from longfold_server.ingest.documents import DocumentStore
-from longfold_server.jobs.records import Claim
-from longfold_server.jobs.store import JobStore, Lease
+from longfold_server.jobs.protocols import Store
+from longfold_server.jobs.records import Claim, Lease
 from longfold_server.metrics import Metrics
+from longfold_server.telemetry import Spans
+from longfold_server.tenants.meter import Meter
+from longfold_server.tenants.tenancy import Tenancy
 
 T = TypeVar("T")
 
@@ -34,11 +38,16 @@ class Parts:
     profile: Profile
     tokens: Tokens
     documents: DocumentStore
-    store: JobStore
+    store: Store
     metrics: Metrics
     threads: Executor
     """For cutting chunks, counting tokens and reading files: the event loop must stay free for heartbeats."""
+    tenancy: Tenancy
     engine_patience_seconds: float = 600.0
+    pulse: Pulse = field(default_factory=Pulse)
+    speculation: int = 0
+    """How many chunks behind the present one are read on the guess that it leaves the memory as it is."""
+    spans: Spans = field(default_factory=Spans)
 
 
 class Run:
@@ -52,8 +61,19 @@ class Run:
         self._stopping = stopping
         self.setup = Setup.from_json(claim.setup)
         self.calls = EngineCalls(
-            parts.engine, parts.metrics, patience_seconds=parts.engine_patience_seconds, job=claim.job
+            parts.engine,
+            parts.metrics,
+            patience_seconds=parts.engine_patience_seconds,
+            job=claim.job,
+            model=parts.model,
+            spans=parts.spans,
+            cache_salt=parts.tenancy.salts.of(claim.tenant),
+            pulse=parts.pulse,
         )
+        self._committing = asyncio.Lock()
+        self.told = Progress()
+        """What was committed last of how far the job is."""
+        self.meter = Meter(parts.tenancy.usage, claim.tenant, self._tokens)
         self.usage_before = self.setup.usage
         self.engine_seconds_before = self.setup.engine_seconds
         self._began = asyncio.get_running_loop().time()
@@ -68,6 +88,10 @@ class Run:
             cached_tokens=before.cached_tokens + now.cached_tokens,
             calls=before.calls + now.calls,
         )
+
+    def _tokens(self) -> int:
+        """Of this worker's calls, whether their results were committed or not."""
+        return self.calls.usage.prompt_tokens + self.calls.usage.completion_tokens
 
     @property
     def engine_seconds(self) -> float:
@@ -96,17 +120,65 @@ class Run:
             raise Interrupted("the worker is stopping")
 
     async def commit(self, kind: str, data: object, fields: dict[str, str] | None = None) -> int:
-        """Commits, however long Redis is away; the event's number. Raises `LeaseLost`, `JobCancelled`."""
-        commit = self.parts.store.prepare(self.lease, kind, data, fields)
-        pause = 0.05
-        while True:
-            try:
-                return await commit.send()
-            except StoreUnavailable:
-                log.warning("commit_waits", extra={"job": self.claim.job})
-                await asyncio.sleep(pause)
-                pause = min(2.0, pause * 2)
+        """Commits, one at a time, however long Redis is away; the event's number. Raises `LeaseLost`,
+        `JobCancelled`."""
+        async with self._committing:
+            commit = self.parts.store.prepare(self.lease, kind, data, fields)
+            pause = 0.05
+            while True:
+                try:
+                    return await commit.send()
+                except StoreUnavailable:
+                    log.warning("commit_waits", extra={"job": self.claim.job})
+                    await asyncio.sleep(pause)
+                    pause = min(2.0, pause * 2)
+
+    async def watch(self, call: Coroutine[Any, Any, T], until: float | None = None) -> T:
+        """What an engine call gives. A wait that lasts stands in the job's events and status, and so does its end;
+        committed from here, since a call may be a guess that is dropped at any moment.
+
+        Raises what the call raises, `LeaseLost`, `JobCancelled`, `Interrupted`, and `TimeoutError` at the loop time
+        `until`; the call is then dropped.
+        """
+        task = asyncio.ensure_future(call)
+        away = asyncio.ensure_future(self.calls.away.wait())
+        try:
+            while not (late := await _late({task, away}, until)) and not task.done() and not self.calls.away.is_set():
+                away = asyncio.ensure_future(self.calls.away.wait())  # another call was the one that waited
+            if not late and not task.done():
+                self.check_stopping()
+                began = asyncio.get_running_loop().time()
+                await self._show(EventType.WAITING, {"for": "engine", "error": self.calls.why}, "engine")
+                late = await _late({task}, until)
+                waited = round(asyncio.get_running_loop().time() - began, 3)
+                await self._show(EventType.WAITED, {"for": "engine", "seconds": waited}, "")
+            if late:
+                raise TimeoutError
+            return task.result()
+        finally:
+            await end(task, away)
+            if not task.cancelled():
+                task.exception()  # nobody may be left to take it
+
+    async def _show(self, kind: EventType, data: dict[str, object], waiting: str) -> None:
+        told = self.told.model_copy(update={"waiting": waiting, "elapsed_seconds": round(self.elapsed, 3)})
+        await self.commit(kind, data, {"progress": told.model_dump_json()})
+
+    async def own(self, document_id: str) -> None:
+        """Lets the job's tenant name a fetched document by its id. While Redis is away it stays without: the job has
+        its document, and the tenant has its URL."""
+        try:
+            await self.parts.tenancy.owners.add(self.claim.tenant, document_id)
+        except StoreUnavailable:
+            log.warning("owner_not_kept", extra={"job": self.claim.job})
 
     async def in_thread(self, work: Callable[[], T]) -> T:
         """Runs blocking work beside the event loop."""
         return await asyncio.get_running_loop().run_in_executor(self.parts.threads, work)
+
+
+async def _late(tasks: set[asyncio.Future[Any]], until: float | None) -> bool:
+    """Whether none of the tasks had ended at the loop time `until`."""
+    seconds = None if until is None else max(0.0, until - asyncio.get_running_loop().time())
+    done, _ = await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    return not done

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import TypeVar
 
 from longfold_agent.decompose import decompose
 from longfold_agent.errors import DirectTooLarge, Unsupported
@@ -13,12 +17,17 @@ from longfold_client.types import DocumentInfo, EventType, Mode, Route
 from longfold_server.answering.parts import Run
 from longfold_server.codes import Code
 from longfold_server.ending import end
-from longfold_server.errors import JobFailure
+from longfold_server.errors import DocumentsUnavailable, JobFailure
 from longfold_server.ingest.documents import StoredDocument
 from longfold_server.jobs.records import Source
+from longfold_server.patience import Patience
 
 AT_ONCE = 4
 """Documents of one job fetched at once."""
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
 
 
 def document_info(stored: StoredDocument) -> DocumentInfo:
@@ -41,13 +50,17 @@ async def prepare(run: Run) -> None:
     setup = run.setup
     if setup.documents is None:
         began = run.elapsed
-        setup.documents = await _ingest(run)
+        with run.parts.spans.span("longfold.ingest", {"longfold.documents": len(run.request.sources)}) as span:
+            setup.documents = await _ingest(run)
+            span.set({"longfold.characters": setup.characters})
         setup.ingest_seconds = run.elapsed - began
         infos = [document.model_dump(mode="json") for document in setup.documents]
         await _keep(run, EventType.INGESTED, {"documents": infos})
+    else:
+        await _restore(run, setup.documents)
     run.check_stopping()
     if setup.query is None:
-        split = await decompose(run.request.question, run.parts.profile, run.calls)
+        split = await run.watch(decompose(run.request.question, run.parts.profile, run.calls))
         setup.query = split.query
         data = {"core": split.query.core, "instructions": split.query.instructions, "reason": split.reason}
         await _keep(run, EventType.DECOMPOSED, data)
@@ -90,18 +103,38 @@ async def _ingest(run: Run) -> list[DocumentInfo]:
         await end(*tasks)
 
 
+async def _restore(run: Run, documents: list[DocumentInfo]) -> None:
+    """Makes sure that what another worker ingested can be read here."""
+    store = run.parts.documents
+    for index, document in enumerate(documents):
+        await _patiently(run, partial(store.restore, document.document_id, document.url, index))
+
+
+async def _patiently(run: Run, attempt: Callable[[], Awaitable[T]]) -> T:
+    """Waits for a document store that is away. Raises `JobFailure` when it stays so."""
+    async with Patience(run.parts.engine_patience_seconds) as patience:
+        while True:
+            try:
+                return await attempt()
+            except DocumentsUnavailable as error:
+                log.warning("documents_away", extra={"job": run.claim.job})
+                if not await patience.rest(type(error).__name__):
+                    raise JobFailure(Code.DOCUMENTS_UNAVAILABLE, "the document store stayed away") from error
+
+
 async def _document(run: Run, index: int, source: Source) -> DocumentInfo:
     documents = run.parts.documents
     if source.url is not None:
-        stored = await documents.ingest_url(source.url, source.title, index)
+        stored = await _patiently(run, partial(documents.ingest_url, source.url, source.title, index))
         run.parts.metrics.documents.labels(source="url").inc()
+        await run.own(stored.document_id)
         return document_info(stored)
-    return document_info(await documents.get(str(source.document_id), source.title, index))
+    return document_info(await _patiently(run, partial(documents.get, str(source.document_id), source.title, index)))
 
 
 async def _route(run: Run, query: Query, documents: list[DocumentInfo]) -> Route:
     parts = run.parts
-    window = await run.calls.window()
+    window = await run.watch(run.calls.window())
     mode = AgentMode(run.request.mode.value)
 
     def decide() -> RouteDecision:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 from longfold_agent.chunks import chunks
@@ -19,9 +19,11 @@ from longfold_client.types import EventType, Progress
 from longfold_server.answering.budgets import cut_at, tokens_left
 from longfold_server.answering.chunks import Ahead, JobText
 from longfold_server.answering.parts import Run
+from longfold_server.answering.speculation import Speculation
 from longfold_server.answering.state import Reading
 from longfold_server.codes import Code
 from longfold_server.errors import JobFailure
+from longfold_server.telemetry import Attribute
 
 
 def load(run: Run) -> Reading:
@@ -33,6 +35,7 @@ def load(run: Run) -> Reading:
             run.claim.state, profile=profile.version, tokens=tokens.name, chunk_budget=budgets.chunk
         )
         run.usage_before, run.engine_seconds_before = reading.usage, reading.engine_seconds
+        run.told = progress(run, reading)
         return reading
     query = run.setup.query or Query(run.request.question)
     fold = Fold.start(
@@ -69,34 +72,42 @@ async def read(run: Run, reading: Reading) -> None:
     parts, documents = run.parts, run.setup.documents or []
     if reading.fold.phase is not Phase.READING:
         return
-    check_step_fits(parts.profile, await run.calls.window(), parts.tokens, reading.fold.query)
+    check_step_fits(parts.profile, await run.watch(run.calls.window()), parts.tokens, reading.fold.query)
     text = JobText(parts.documents, [document.document_id for document in documents])
     budget, start = parts.profile.budgets.chunk, reading.position
     ahead = Ahead(chunks(text, parts.tokens, budget, start, reading.fold.next_chunk), parts.threads)
     step = _Steps(run, reading)
+    # A budget of tokens is not spent on guesses.
+    guesses = parts.speculation if parts.profile.gate and run.request.limits.tokens is None else 0
     try:
-        chunk = await ahead.take()
         while reading.fold.phase is Phase.READING:
             run.check_stopping()
             [call] = reading.fold.pending()
-            if chunk is None:
+            following = await ahead.look(1 + guesses)
+            if not following:
                 reading.fold, _ = reading.fold.advance(call.id, EndOfText())
-            elif (why := step.limit(call, chunk)) is not None:
+            elif (why := step.limit(call, following[0])) is not None:
                 reading.fold = reading.fold.cut(why)
             else:
-                await step.take(call, chunk)
-                if reading.fold.next_chunk > chunk.index:
-                    chunk = await ahead.take()
+                await step.take(call, following)
+                if reading.fold.next_chunk > following[0].index:
+                    ahead.drop()
     finally:
         ahead.close()
+        await step.aclose()
 
 
-@dataclass(slots=True)
 class _Steps:
     """Reads single chunks."""
 
-    run: Run
-    reading: Reading
+    def __init__(self, run: Run, reading: Reading) -> None:
+        self.run = run
+        self.reading = reading
+        self._calls = Speculation(self._complete)
+
+    async def aclose(self) -> None:
+        """Drops the calls under way."""
+        await self._calls.aclose()
 
     def limit(self, call: Call, chunk: Chunk) -> Stop | None:
         """Why this chunk cannot be read any more."""
@@ -112,26 +123,47 @@ class _Steps:
         deadline, limit = self.run.deadline, self.run.request.limits.seconds
         return None if deadline is None or limit is None else cut_at(deadline, limit, self.reading.slowest_call)
 
-    async def take(self, call: Call, chunk: Chunk) -> None:
-        """(m_t, p_t) ~ pi(. | m_{t-1}, p_{t-1}, x_t, q_core), then its commit. A call that the deadline overtakes is
-        dropped."""
-        run, reading, parts = self.run, self.reading, self.run.parts
+    async def _complete(self, call: Call, chunk: Chunk) -> Completion:
+        parts, documents = self.run.parts, self.run.setup.documents or []
+        request = Request(
+            parts.profile.render(call, chunk.text),
+            parts.profile.sampling(call),
+            affinity=documents[chunk.start.document].document_id,
+        )
+        [completion] = await self.run.calls.complete([request])
+        return completion
+
+    async def take(self, call: Call, chunks: Sequence[Chunk]) -> None:
+        """(m_t, p_t) ~ pi(. | m_{t-1}, p_{t-1}, x_t, q_core) for the first chunk, then its commit; the others are
+        read on a guess meanwhile. A call that the deadline overtakes is dropped."""
+        chunk = chunks[0]
+        told: dict[str, Attribute] = {
+            "longfold.step.id": call.id,
+            "longfold.chunk": chunk.index,
+            "longfold.chunk.tokens": chunk.tokens,
+        }
+        with self.run.parts.spans.span("longfold.step", told) as span:
+            update = await self._take(call, chunks)
+            if update is not None:
+                span.set({"longfold.step.update": update.value})
+
+    async def _take(self, call: Call, chunks: Sequence[Chunk]) -> UpdateKind | None:
+        """What the step did; None for one that was dropped."""
+        run, reading, parts, chunk = self.run, self.reading, self.run.parts, chunks[0]
         loop = asyncio.get_running_loop()
         began, engine_before = loop.time(), run.calls.seconds
-        document = (run.setup.documents or [])[chunk.start.document].document_id
-        request = Request(parts.profile.render(call, chunk.text), parts.profile.sampling(call), affinity=document)
+        cut = self._cut_at()
         try:
-            async with asyncio.timeout_at(self._cut_at()) as clock:
-                [completion] = await run.calls.complete([request])
+            completion = await run.watch(self._calls.complete(reading.fold, chunks), until=cut)
         except ContextOverflow as error:
             raise JobFailure(
                 Code.WINDOW_TOO_SMALL, f"the engine refused {call.id}, a chunk of {chunk.tokens} tokens: {error}"
             ) from error
         except TimeoutError:
-            if not clock.expired():
+            if cut is None or loop.time() < cut:
                 raise
             reading.fold = reading.fold.cut(Stop.DEADLINE)
-            return
+            return None
         engine = run.calls.seconds - engine_before
         reply = read_reply(parts.profile, call, completion, chunk.text, parts.tokens)
         before = reading.fold
@@ -140,7 +172,7 @@ class _Steps:
             raise RuntimeError(f"{call.id} was answered twice")
         data = self._apply(before, step, chunk, completion, engine)
         reading.seconds += loop.time() - began
-        told = progress(run, reading)
+        told = run.told = progress(run, reading)
         data["progress"] = told.model_dump(mode="json", exclude={"plan"})
         if "memory" in data:
             reading.memory_seq = run.lease.seq + 1
@@ -151,6 +183,7 @@ class _Steps:
         parts.metrics.steps.labels(update=str(step.update)).inc()
         for part, seconds in (("engine", engine), ("commit", ended - committing), ("own", committing - began - engine)):
             parts.metrics.step_seconds.labels(part=part).observe(max(0.0, seconds))
+        return step.update
 
     def _apply(self, before: Fold, step: Step, chunk: Chunk, completion: Completion, engine: float) -> dict[str, Any]:
         """Counts the step into the reading; its event."""

@@ -80,9 +80,8 @@ async def write_answer(run: Run, reading: Reading) -> None:
         [call] = reading.fold.pending()
         deltas = Deltas(run, partial(_visible, run, call))
         try:
-            completion = await run.calls.write(
-                Request(parts.profile.render(call), parts.profile.sampling(call)), deltas.show
-            )
+            asked = Request(parts.profile.render(call), parts.profile.sampling(call))
+            completion = await run.watch(run.calls.write(asked, deltas.show))
         except ContextOverflow as error:
             raise JobFailure(Code.WINDOW_TOO_SMALL, f"the engine refused the answer's call: {error}") from error
         try:
@@ -107,7 +106,7 @@ async def write_direct(run: Run, query: Query, documents: list[tuple[str, str]])
     prompt = await run.in_thread(lambda: profile.render_direct(query, documents))
     failure: InvalidReply | None = None
     for _ in range(profile.budgets.retries + 1):
-        completion = await run.calls.write(Request(prompt, profile.sampling_direct()), deltas.show)
+        completion = await run.watch(run.calls.write(Request(prompt, profile.sampling_direct()), deltas.show))
         try:
             answer = profile.parse_direct(completion)
         except InvalidReply as error:

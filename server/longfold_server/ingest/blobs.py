@@ -1,32 +1,12 @@
-"""Canonical texts in a folder, addressed by content. Knows no URLs, titles or formats.
-
-`blobs/ab/cd....txt` is the text in UTF-8, `.index` the byte offset of every 65,536th character (little-endian uint64),
-`.json` its sizes. The text is moved into place last, by an atomic rename after fsync: where it exists, it is complete.
-Writers of the same text do not disturb each other, in one process or over a shared folder.
-"""
+"""Where canonical texts are kept, addressed by content: the seam. Knows no folder, no bucket, no URLs and no titles."""
 
 from __future__ import annotations
 
-import hashlib
-import io
-import json
-import os
-import re
-import struct
-import time
-import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-
-STRIDE = 65_536
-"""Characters between two index entries: a span read decodes less than 256 KiB."""
-
-ABANDONED_SECONDS = 24 * 3600
-"""Age at which a temporary file belongs to a process that died; no ingestion takes so long."""
-
-_SHA256 = re.compile(r"[0-9a-f]{64}\Z")
+from typing import Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,142 +16,28 @@ class Blob:
     sha256: str
     """Of the UTF-8 bytes."""
     path: Path
+    """The text as a local file."""
     bytes: int
     characters: int
 
 
-class Blobs:
-    """The folder. Every call is blocking file work."""
+class Blobs(Protocol):
+    """Texts by their hash. Every call blocks; one that has to leave the machine raises `DocumentsUnavailable`."""
 
-    def __init__(self, root: Path) -> None:
-        self._root = root / "blobs"
-        self._temporary = root / "tmp"
-        self._root.mkdir(parents=True, exist_ok=True)
-        self._temporary.mkdir(parents=True, exist_ok=True)
-        self._sweep()
-
-    def _sweep(self) -> None:
-        """Remove what dead processes left behind."""
-        oldest = time.time() - ABANDONED_SECONDS
-        for path in self._temporary.iterdir():
-            try:
-                if path.stat().st_mtime < oldest:
-                    path.unlink()
-            except FileNotFoundError:  # another process swept it
-                continue
-
-    @contextmanager
-    def temporary(self) -> Iterator[Path]:
-        """A path for a new file on the store's file system; the file is gone afterwards."""
-        path = self._temporary / uuid.uuid4().hex
-        try:
-            yield path
-        finally:
-            path.unlink(missing_ok=True)
+    def temporary(self) -> AbstractContextManager[Path]:
+        """A path for a new local file; the file is gone afterwards."""
 
     def put(self, pieces: Iterator[str], check: Callable[[int], None] | None = None) -> Blob:
         """Store a canonical text given in pieces. `check` sees the bytes so far and may raise to stop."""
-        with self.temporary() as path, self.temporary() as index_path, self.temporary() as facts_path:
-            digest = hashlib.sha256()
-            size = characters = 0
-            index: list[int] = []
-            with path.open("wb") as file:
-                for piece in pieces:
-                    data = piece.encode("utf-8")
-                    _index(piece, data, characters, size, index)
-                    digest.update(data)
-                    file.write(data)
-                    characters += len(piece)
-                    size += len(data)
-                    if check is not None:
-                        check(size)
-                _settle(file.fileno(), file.flush)
-            blob = Blob(digest.hexdigest(), self._path(digest.hexdigest()), size, characters)
-            if self.get(blob.sha256) == blob:
-                return blob
-            _write(index_path, struct.pack(f"<{len(index)}Q", *index))
-            _write(facts_path, json.dumps({"version": 1, "bytes": size, "characters": characters}).encode())
-            blob.path.parent.mkdir(exist_ok=True)
-            os.replace(index_path, blob.path.with_suffix(".index"))
-            os.replace(facts_path, blob.path.with_suffix(".json"))
-            os.replace(path, blob.path)
-            _sync_folder(blob.path.parent)
-            _sync_folder(self._root)
-            return blob
 
     def get(self, sha256: str) -> Blob | None:
-        """The blob, or None where it is not stored (completely)."""
-        path = self._path(sha256)
-        try:
-            facts = json.loads(path.with_suffix(".json").read_bytes())
-            if path.stat().st_size != facts["bytes"]:
-                return None
-        except (FileNotFoundError, ValueError):
-            return None
-        return Blob(sha256, path, facts["bytes"], facts["characters"])
+        """The blob with its hash verified, or None where it is not stored, or damaged. Raises `ValueError` for what is
+        no hash."""
 
     def pieces(self, sha256: str, byte: int, piece_chars: int) -> Iterator[str]:
-        """The text from a byte offset on, `piece_chars` at a time. Raises `ValueError` inside a character."""
-        with self._path(sha256).open("rb") as raw:
-            raw.seek(byte)
-            lead = raw.read(1)
-            if lead and lead[0] & 0xC0 == 0x80:
-                raise ValueError(f"byte {byte} is inside a character")
-            raw.seek(byte)
-            with io.TextIOWrapper(raw, encoding="utf-8", newline="") as file:
-                while piece := file.read(piece_chars):
-                    yield piece
+        """The text of a blob that was got from a byte offset on, `piece_chars` at a time. Raises `ValueError` inside a
+        character."""
 
     def span(self, sha256: str, start: int, end: int) -> str:
-        """Characters `start` to `end`; shorter where the text ends. Reads what it needs, whatever the text's size."""
-        if end <= start:
-            return ""
-        path = self._path(sha256)
-        with path.with_suffix(".index").open("rb") as file:
-            entries = os.fstat(file.fileno()).st_size // 8
-            if not entries:
-                return ""
-            entry = min(start // STRIDE, entries - 1)
-            file.seek(8 * entry)
-            (byte,) = struct.unpack("<Q", file.read(8))
-        skip = start - entry * STRIDE
-        with path.open("rb") as raw:
-            raw.seek(byte)
-            with io.TextIOWrapper(raw, encoding="utf-8", newline="") as text:
-                while skip > 0 and (passed := text.read(min(skip, STRIDE))):
-                    skip -= len(passed)
-                return text.read(end - start)
-
-    def _path(self, sha256: str) -> Path:
-        if not _SHA256.match(sha256):
-            raise ValueError("not a SHA-256 in lower-case hexadecimal")
-        return self._root / sha256[:2] / f"{sha256[2:]}.txt"
-
-
-def _index(piece: str, data: bytes, characters: int, size: int, index: list[int]) -> None:
-    """Append the byte offset of every multiple of `STRIDE` inside this piece."""
-    place = -characters % STRIDE
-    done = offset = 0
-    while place < len(piece):
-        offset += place - done if len(data) == len(piece) else len(piece[done:place].encode("utf-8"))
-        index.append(size + offset)
-        done, place = place, place + STRIDE
-
-
-def _settle(descriptor: int, flush: Callable[[], None]) -> None:
-    flush()
-    os.fsync(descriptor)
-
-
-def _write(path: Path, data: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(data)
-        _settle(file.fileno(), file.flush)
-
-
-def _sync_folder(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        """Characters `start` to `end` of a blob that was got; shorter where the text ends. Reads what it needs,
+        whatever the text's size."""

@@ -8,6 +8,7 @@ reference that named it, never to the text.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,8 +21,9 @@ from longfold_server.ingest.blobs import Blob, Blobs
 from longfold_server.ingest.body import too_large
 from longfold_server.ingest.canonical import Canonical
 from longfold_server.ingest.detect import HTML, MARKDOWN, PLAIN, detect
-from longfold_server.ingest.errors import naming
+from longfold_server.ingest.errors import naming, unknown_id
 from longfold_server.ingest.fetch import DEFAULT_LIMITS, Fetcher, FetchLimits, FileSink
+from longfold_server.ingest.folder import Folder
 from longfold_server.ingest.html import Page
 from longfold_server.ingest.location import display, locate
 from longfold_server.ingest.sandbox import Sandbox
@@ -32,6 +34,8 @@ BEGINNING = Position()
 PIECE_CHARACTERS = 65_536
 PARSED = frozenset({HTML})
 """Media types that a parser process turns into text; keys of `parser_process.PARSERS`."""
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +64,9 @@ class StoredDocument:
 
 
 class DocumentStore:
-    """The documents of one data folder. Made once per process and closed with `aclose`; safe for concurrent use."""
+    """The documents of one data folder, or of `blobs`. Made once per process and closed with `aclose`; safe for
+    concurrent use. Where the texts are kept in a bucket that is away, every method that needs it raises
+    `DocumentsUnavailable`."""
 
     def __init__(
         self,
@@ -70,8 +76,9 @@ class DocumentStore:
         upload_max_bytes: int = 200_000_000,
         fetcher: Fetcher | None = None,
         sandbox: Sandbox | None = None,
+        blobs: Blobs | None = None,
     ) -> None:
-        self._blobs = Blobs(data_dir)
+        self._blobs: Blobs = blobs or Folder(data_dir)
         self._fetcher = fetcher or Fetcher(limits)
         self._sandbox = sandbox or Sandbox()
         self._upload_max_bytes = upload_max_bytes
@@ -128,6 +135,25 @@ class DocumentStore:
             head = await asyncio.to_thread(self._blobs.span, blob.sha256, 0, PIECE_CHARACTERS)
             return _document(blob, titles.tidy(title) or titles.first_line(head), None, PLAIN, None, blob.bytes)
 
+    async def restore(self, document_id: str, url: str | None, index: int | None = None) -> None:
+        """Makes sure that a document a job has begun with is here, if need be by fetching it again from `url`.
+
+        Raises `DocumentError`: `document_missing` for one that was uploaded, `document_changed` for another text at the
+        URL, and what `ingest_url` raises.
+        """
+        with naming("" if url is None else display(url), index):
+            if await asyncio.to_thread(self._look, document_id) is not None:
+                return
+            if url is None:
+                raise DocumentError(Code.DOCUMENT_MISSING, "its text is lost; upload it again and ask again")
+        log.warning("document_fetched_again", extra={"document_id": document_id})
+        again = await self.ingest_url(url, index=index)
+        if again.document_id != document_id:
+            with naming(display(url), index):
+                raise DocumentError(
+                    Code.DOCUMENT_CHANGED, "it changed after the job had begun to read it; ask again to read it anew"
+                )
+
     def open_pieces(
         self, document_id: str, start: Position = BEGINNING, piece_chars: int = PIECE_CHARACTERS
     ) -> Iterator[str]:
@@ -148,18 +174,18 @@ class DocumentStore:
         return self._blobs.span(self._find(document_id).sha256, char_start, char_end)
 
     def _find(self, document_id: str) -> Blob:
-        sha256 = document_id.removeprefix(PREFIX)
-        blob = None
-        if document_id.startswith(PREFIX):
-            try:
-                blob = self._blobs.get(sha256)
-            except ValueError:
-                blob = None
+        blob = self._look(document_id)
         if blob is None:
-            raise DocumentError(
-                Code.DOCUMENT_UNKNOWN_ID, "no document with this document_id is stored here; upload it again"
-            )
+            raise unknown_id()
         return blob
+
+    def _look(self, document_id: str) -> Blob | None:
+        if not document_id.startswith(PREFIX):
+            return None
+        try:
+            return self._blobs.get(document_id.removeprefix(PREFIX))
+        except ValueError:
+            return None
 
     async def _take(
         self, path: Path, content_type: str, name: str, title: str | None, url: str | None, size: int

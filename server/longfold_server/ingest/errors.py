@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from longfold_server.codes import Code
 from longfold_server.errors import DocumentError
+
+
+def unknown_id() -> DocumentError:
+    """Nobody may learn whether another tenant has a document, so one that is not the caller's is told like none."""
+    return DocumentError(Code.DOCUMENT_UNKNOWN_ID, "no document with this document_id is stored here; upload it again")
 
 
 @contextmanager

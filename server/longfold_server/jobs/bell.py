@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any
 
-from redis.exceptions import RedisError
+from redis.exceptions import RedisClusterException, RedisError
 
 Listener = Callable[[str], None]
 
@@ -47,11 +47,12 @@ class Bell:
         while True:
             try:
                 await self._hear()
-            except (RedisError, OSError) as error:
+            except (RedisError, RedisClusterException, OSError) as error:
                 log.warning("bell_lost", extra={"error": type(error).__name__})
             await asyncio.sleep(0.2)
 
     async def _hear(self) -> None:
+        await self._redis.initialize()  # of a Cluster: its nodes must be known before one is asked
         pubsub = self._redis.pubsub(ignore_subscribe_messages=True)
         try:
             async with self._changing:

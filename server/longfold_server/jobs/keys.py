@@ -1,17 +1,16 @@
-"""Names of the Redis keys.
+"""Names of the Redis keys. Two kinds of hash slots, and every script touches one of them.
 
-A job's keys share one hash slot by their tag: `lf:{job_...}:job` (hash) and `lf:{job_...}:events` (stream; also the
-name of the channel on which its changes are announced). The queue's keys `lf:queue:ready` and `lf:queue:leases` belong
-to no job.
-
-COMMIT and reading touch one slot only. CREATE, CLAIM, BEAT, FINISH, RELEASE and CANCEL change a job and the queue in
-one script, because a job that is in the one and not in the other would be lost; so the store needs one primary
-(replicas, Sentinel or a managed equivalent behind it), not a Redis Cluster, where those keys live in different slots.
+A job's keys share the slot of their tag: `lf:{job_...}:job` (hash) and `lf:{job_...}:events` (stream; also the name of
+the channel on which its changes are announced). The queue's keys share the slot of `{queue}`, whatever the prefix. So
+the store runs on one primary as well as on a Redis Cluster.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+QUEUE = ("open", "ready", "waiting", "later", "leases", "running", "turn", "outbox", "attempts")
+"""The queue's keys, in the order of the KEYS of its scripts; `scripts/queue.lua` says what each holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,21 +25,20 @@ class Keys:
     def events(self, job: str) -> str:
         return f"{self.prefix}:{{{job}}}:events"
 
-    @property
-    def ready(self) -> str:
-        """Sorted set of the jobs that wait: score = when they may start, in ms."""
-        return f"{self.prefix}:queue:ready"
+    def of(self, job: str) -> list[str]:
+        """The KEYS of every script of a job, in their fixed order."""
+        return [self.job(job), self.events(job)]
+
+    def queue(self, name: str) -> str:
+        """One key of the queue."""
+        return f"{self.prefix}:{{queue}}:{name}"
 
     @property
-    def leases(self) -> str:
-        """Sorted set of the jobs that are worked on: score = when the lease runs out, in ms."""
-        return f"{self.prefix}:queue:leases"
+    def queues(self) -> list[str]:
+        """The KEYS of every script of the queue, in their fixed order."""
+        return [self.queue(name) for name in QUEUE]
 
     @property
     def signals(self) -> str:
         """Channel to the workers: `ready`, `cancel <job>`."""
         return f"{self.prefix}:signals"
-
-    def of(self, job: str) -> list[str]:
-        """The KEYS of every script, in their fixed order."""
-        return [self.job(job), self.events(job), self.ready, self.leases]

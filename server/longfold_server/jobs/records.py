@@ -11,7 +11,17 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from longfold_client.types import AnswerRequest, AnswerResult, Job, JobStatus, Limits, Mode, Problem, Progress
+from longfold_client.types import (
+    TERMINAL,
+    AnswerRequest,
+    AnswerResult,
+    Job,
+    JobStatus,
+    Limits,
+    Mode,
+    Problem,
+    Progress,
+)
 
 JOB_ID = re.compile(r"job_[0-9a-f]{32}")
 
@@ -59,12 +69,18 @@ class StoredRequest:
     sources: tuple[Source, ...]
     mode: Mode = Mode.AUTO
     limits: Limits = field(default_factory=Limits)
+    webhook: str = ""
+    """URL to tell of the job's end; "" for none."""
+    trace: str = ""
+    """The `traceparent` on which the job's spans hang, over all its workers."""
 
     def to_json(self) -> str:
         sources = [
             {"url": source.url, "document_id": source.document_id, "title": source.title} for source in self.sources
         ]
-        return compact({"sources": sources, "mode": self.mode, "limits": self.limits.model_dump(mode="json")})
+        limits = self.limits.model_dump(mode="json")
+        kept = {"sources": sources, "mode": self.mode, "limits": limits, "webhook": self.webhook, "trace": self.trace}
+        return compact(kept)
 
     @classmethod
     def from_json(cls, question: str, saved: str) -> StoredRequest:
@@ -74,6 +90,8 @@ class StoredRequest:
             sources=tuple(Source(**source) for source in values["sources"]),
             mode=Mode(values["mode"]),
             limits=Limits.model_validate(values["limits"]),
+            webhook=values.get("webhook", ""),
+            trace=values.get("trace", ""),
         )
 
 
@@ -98,6 +116,10 @@ class Claim:
     """From the first claim to this one."""
     takeover: bool
     """The worker before was lost."""
+    tenant: str
+    """Whose job it is; "" when the service runs without keys."""
+    place: str
+    """Where the job stands in the queue."""
 
     @classmethod
     def from_hash(cls, job: str, now_ms: int, takeover: bool, values: dict[str, str]) -> Claim:
@@ -113,7 +135,28 @@ class Claim:
             queued_seconds=(started - created) / 1000,
             age_seconds=(now_ms - started) / 1000,
             takeover=takeover,
+            tenant=values["tenant"],
+            place=values["place"],
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Idle:
+    """There is nothing to claim now."""
+
+    seconds: float
+    """Until a lease or a pause ends, the next moment at which there may be; infinite when none does."""
+
+
+class Lease:
+    """A claim that lives: what the next commit must expect. Belongs to one worker task."""
+
+    def __init__(self, claim: Claim) -> None:
+        self.job = claim.job
+        self.token = claim.token
+        self.place = claim.place
+        self.gen = claim.gen
+        self.seq = claim.seq
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,21 +179,28 @@ class QueueStats:
     """The queue at one moment."""
 
     ready: int
+    """Jobs that wait, those that pause after a failure among them."""
     leased: int
     oldest_seconds: float
-    """Age of the job that waits longest; 0 when none does."""
+    """How long the job that waits longest has waited since it was made or given back; 0 when none does."""
+    webhooks: int
+    """Ends of jobs of which somebody has still to be told."""
 
 
 def job_from_hash(job: str, values: dict[str, str]) -> Job:
     """The wire's view of a job's hash."""
+    status = JobStatus(values["status"])
+    progress = Progress.model_validate_json(values["progress"]) if values.get("progress") else Progress()
+    if status in TERMINAL:
+        progress = progress.model_copy(update={"waiting": ""})
     return Job(
         id=job,
-        status=JobStatus(values["status"]),
+        status=status,
         question=values["question"],
         created_at=moment(values["created"]),
         started_at=moment(values["started"]) if "started" in values else None,
         finished_at=moment(values["finished"]) if "finished" in values else None,
-        progress=Progress.model_validate_json(values["progress"]) if values.get("progress") else Progress(),
+        progress=progress,
         result=AnswerResult.model_validate_json(values["result"]) if "result" in values else None,
         error=Problem.model_validate_json(values["error"]) if "error" in values else None,
     )

@@ -1,157 +1,209 @@
-"""The job store: one method per transition, each one Lua script. The job's hash alone decides who may write; the queue
-only wakes.
+"""The job store in Redis: one method per transition.
+
+A transition is a script on the job's own hash slot, which decides, and one on the queue's slot, which follows. The
+queue is only a hint: a process that dies between the two, or a Redis that goes away between them, costs a delay.
+
+- Before a job is made, its place is reserved: if nobody follows up, a worker looks there when the reservation ends.
+- A place that is taken is leased, and so is the job, by its hash. If the queue's lease ends early, the hash refuses.
+- Whatever is left at a place, of a job that has ended or stands elsewhere, goes when the place is next looked at.
 
 Knows what a job's record looks like, not what a worker does with it.
 """
 
 from __future__ import annotations
 
-import asyncio
+import logging
 import secrets
 from collections.abc import Awaitable
-from importlib import resources
 from typing import Any
 
-from longfold_client.types import Job, JobStatus, Problem
+from longfold_client.types import TERMINAL, Job, JobStatus, Problem
 from longfold_server.codes import Code, status_of, title_of
-from longfold_server.errors import IdempotencyMismatch, JobCancelled, JobNotFound, LeaseLost
-from longfold_server.jobs.connection import boundary
+from longfold_server.errors import (
+    IdempotencyMismatch,
+    JobCancelled,
+    JobNotFound,
+    LeaseLost,
+    StoreUnavailable,
+    TooManyJobs,
+)
 from longfold_server.jobs.keys import Keys
-from longfold_server.jobs.records import JOB_ID, Claim, QueueStats, RawEvent, StoredRequest, compact, job_from_hash
+from longfold_server.jobs.lua import Scripts
+from longfold_server.jobs.queue import HIGHEST_PRIORITY, USABLE_MS, Queue, Reservation, job_at
+from longfold_server.jobs.records import (
+    JOB_ID,
+    Claim,
+    Idle,
+    Lease,
+    QueueStats,
+    RawEvent,
+    StoredRequest,
+    compact,
+    job_from_hash,
+)
 
 SHOWN = ("status", "question", "created", "started", "finished", "progress", "result", "error")
 """Fields of the hash that make the wire's Job; the reading's state stays with the workers."""
-SCRIPTS = ("create", "claim", "beat", "commit", "finish", "release", "cancel")
+RESERVATIONS = 3
+"""Tries to make a job: each may come too late when Redis is slow."""
+MOST_LOOKS = 100
+"""Places looked at by one claim; leftovers of ended jobs are rare."""
+
+log = logging.getLogger(__name__)
 
 
-def _script(name: str) -> str:
-    folder = resources.files("longfold_server.jobs") / "scripts"
-    return (folder / "prelude.lua").read_text("utf-8") + (folder / f"{name}.lua").read_text("utf-8")
-
-
-def _poisoned(detail: str) -> str:
+def poisoned(detail: str) -> str:
+    """The error of a job that failed, or killed its workers, too often."""
     return Problem(
         title=title_of(Code.JOB_POISONED), status=status_of(Code.JOB_POISONED), detail=detail, code=Code.JOB_POISONED
     ).model_dump_json()
 
 
-class Lease:
-    """A claim that lives: what the next commit must expect. Belongs to one worker task."""
+def stalled_error(most: int) -> str:
+    """The error of a job whose workers are lost again and again."""
+    return poisoned(f"the job's workers were lost {most} times in a row without one step")
 
-    def __init__(self, claim: Claim) -> None:
-        self.job = claim.job
-        self.token = claim.token
-        self.gen = claim.gen
-        self.seq = claim.seq
+
+def failure_error(most: int, last: str) -> str:
+    """The error of a job that failed again and again."""
+    return poisoned(f"the job failed {most} times; last: {last}")
+
+
+def check_place(tenant: str, priority: int) -> None:
+    """Raises `ValueError` for what cannot be part of a place in the queue."""
+    if "/" in tenant or not 0 <= priority <= HIGHEST_PRIORITY:
+        raise ValueError(f"a tenant's name has no slash, and a priority is 0 to {HIGHEST_PRIORITY}")
 
 
 class JobStore:
-    """Jobs in one Redis. Every method raises `StoreUnavailable` when Redis is away."""
+    """Jobs in Redis, one primary or a Cluster. `tenant_running` jobs of a tenant are worked on at once, 0 for any
+    number; failures and takeovers in a row without a step are counted apart, and each ends a job at its own number.
+
+    Implements `protocols.Store`, where the methods are described.
+    """
 
     def __init__(
         self,
         redis: Any,
         *,
         prefix: str = "lf",
-        lease_seconds: float = 15.0,
+        lease_seconds: float = 12.0,
         retention_seconds: float = 7 * 24 * 3600,
         max_failures: int = 3,
         max_stalled_takeovers: int = 10,
+        tenant_running: int = 0,
     ) -> None:
         self._redis = redis
+        self._jobs = Scripts(redis, "job")
         self.keys = Keys(prefix)
         self.lease_seconds = lease_seconds
         self._lease_ms = max(1, round(lease_seconds * 1000))
         self._retention_ms = max(1, round(retention_seconds * 1000))
         self._max_failures = max_failures
         self._max_stalls = max_stalled_takeovers
-        self._sent: set[asyncio.Future[Any]] = set()
-        self._run = {name: redis.register_script(_script(name)) for name in SCRIPTS}
+        self.queue = Queue(redis, self.keys, lease_ms=self._lease_ms, tenant_running=tenant_running)
 
-    async def _call(self, name: str, keys: list[str], *args: str | int) -> Any:
-        return await self._ask(self._run[name](keys=keys, args=list(args)))
+    async def _run(self, name: str, job: str, *args: str | int) -> Any:
+        return await self._jobs.run(name, self.keys.of(job), *args)
 
-    async def _ask(self, command: Awaitable[Any]) -> Any:
-        """A command's reply. A caller that is cancelled leaves at once and the command ends by itself: redis-py returns
-        the reply to a cancelled caller as if nothing had happened, and a job's work or heartbeat would go on."""
-        sent = asyncio.ensure_future(command)
-        self._sent.add(sent)
-        sent.add_done_callback(self._ended)
-        with boundary():
-            return await asyncio.shield(sent)
+    async def _hint(self, told: Awaitable[None]) -> None:
+        """Tells the queue what the job's hash has decided. If that fails, the queue finds out by itself."""
+        try:
+            await told
+        except StoreUnavailable:
+            log.warning("queue_behind")
 
-    def _ended(self, sent: asyncio.Future[Any]) -> None:
-        self._sent.discard(sent)
-        if not sent.cancelled():
-            sent.exception()  # nobody may be left to take it
-
-    async def create(self, job: str, body: str, request: StoredRequest) -> bool:
-        """CREATE. True when the job was made, False when the same body made it before. Raises `IdempotencyMismatch`."""
+    async def create(
+        self,
+        job: str,
+        body: str,
+        request: StoredRequest,
+        *,
+        tenant: str = "",
+        priority: int = 0,
+        tenant_jobs: int | None = None,
+    ) -> bool:
+        check_place(tenant, priority)
         data = compact({"mode": request.mode, "documents": len(request.sources)})
-        fields = ("question", request.question, "request", request.to_json())
-        made = int(await self._call("create", self.keys.of(job), job, body, self.keys.signals, data, *fields))
-        if made < 0:
-            raise IdempotencyMismatch("this Idempotency-Key was used for a request with another body")
-        return made == 1
+        fields = ["question", request.question, "request", request.to_json()]
+        if request.webhook:
+            fields += ["webhook", request.webhook]
+        for _ in range(RESERVATIONS):
+            reserved = await self.queue.reserve(job, tenant, priority, tenant_jobs)
+            # Without a place the job cannot be made, but it may have been made before.
+            held = reserved or Reservation("", 0)
+            where = (held.place, held.at_ms, USABLE_MS)
+            answer, *known = await self._run("create", job, body, tenant, *where, data, *fields)
+            if answer == "made":
+                await self._hint(self.queue.enqueue(held.place))
+                return True
+            if answer != "late":
+                await self._repeat(reserved, *known)
+                if answer == "mismatch":
+                    raise IdempotencyMismatch("this Idempotency-Key was used for a request with another body")
+                return False
+            if reserved is None:
+                raise TooManyJobs(f"the tenant has {tenant_jobs} unfinished jobs, as many as it may")
+        raise StoreUnavailable("the job store is too slow")
 
-    async def get(self, job: str) -> Job:
-        """Raises `JobNotFound`."""
+    async def _repeat(self, reserved: Reservation | None, status: str, place: str, owed: int) -> None:
+        """Brings the queue in line with a job that was made before: its maker may have died on the way."""
+        ended = JobStatus(status) in TERMINAL
+        if reserved is not None and (ended or reserved.place != place):
+            await self._hint(self.queue.forget(reserved.place, ended=ended, owed=bool(owed)))
+        if status == JobStatus.QUEUED:
+            await self._hint(self.queue.enqueue(place))
+
+    async def _fields(self, job: str, names: tuple[str, ...], tenant: str | None) -> dict[str, str]:
+        """Fields of the hash that are there. Raises `JobNotFound`."""
         if JOB_ID.fullmatch(job) is None:
             raise JobNotFound(job)
-        found = await self._ask(self._redis.hmget(self.keys.job(job), SHOWN))
-        values = {name: value for name, value in zip(SHOWN, found, strict=True) if value is not None}
-        if not values:
+        owner, *found = await self._jobs.ask(self._redis.hmget(self.keys.job(job), ("tenant", *names)))
+        if owner is None or (tenant is not None and owner != tenant):
             raise JobNotFound(job)
-        return job_from_hash(job, values)
+        values = {"tenant": owner} | dict(zip(names, found, strict=True))
+        return {name: value for name, value in values.items() if value is not None}
 
-    async def status(self, job: str) -> JobStatus:
-        """Only the status. Raises `JobNotFound`."""
-        if JOB_ID.fullmatch(job) is None:
-            raise JobNotFound(job)
-        found = await self._ask(self._redis.hget(self.keys.job(job), "status"))
-        if found is None:
-            raise JobNotFound(job)
-        return JobStatus(found)
+    async def get(self, job: str, *, tenant: str | None = None) -> Job:
+        return job_from_hash(job, await self._fields(job, SHOWN, tenant))
 
-    async def claim(self, worker: str) -> Claim | None:
-        """CLAIM: a job whose lease ran out, else the oldest that waits, else None."""
-        keys = ["", "", self.keys.ready, self.keys.leases]
-        stalled = _poisoned(f"the job's workers were lost {self._max_stalls} times in a row without one step")
-        args = (
-            self.keys.prefix,
-            secrets.token_hex(16),
-            worker,
-            self._lease_ms,
-            self._retention_ms,
-            self._max_stalls,
-            stalled,
-        )
-        found = await self._call("claim", keys, *args)
-        if not found:
-            return None
-        job, now_ms, takeover, flat = found
-        values = dict(zip(flat[::2], flat[1::2], strict=True))
-        return Claim.from_hash(job, int(now_ms), bool(int(takeover)), values)
+    async def status(self, job: str, *, tenant: str | None = None) -> JobStatus:
+        return JobStatus((await self._fields(job, ("status",), tenant))["status"])
+
+    async def claim(self, worker: str) -> Claim | Idle:
+        stalled = stalled_error(self._max_stalls)
+        for _ in range(MOST_LOOKS):
+            place = await self.queue.pick()
+            if isinstance(place, Idle):
+                return place
+            job, token = job_at(place), secrets.token_hex(16)
+            args = (place, token, worker, self._lease_ms, self._retention_ms, self._max_stalls, stalled)
+            answer, *told = await self._run("claim", job, *args)
+            if answer == "ok":
+                now_ms, takeover, flat = told
+                values = dict(zip(flat[::2], flat[1::2], strict=True))
+                return Claim.from_hash(job, int(now_ms), bool(int(takeover)), values)
+            if answer == "held":
+                await self._hint(self.queue.extend(place, int(told[0])))
+            else:
+                ended = answer == "ended"
+                await self._hint(self.queue.forget(place, ended=ended, owed=ended and bool(told[0])))
+        return Idle(0.0)
 
     async def beat(self, lease: Lease) -> None:
-        """BEAT: the lease lasts from now again. Raises `LeaseLost`, `JobCancelled`."""
-        _check(await self._call("beat", self.keys.of(lease.job), lease.job, lease.token, self._lease_ms))
+        answer = await self._run("beat", lease.job, lease.token, self._lease_ms)
+        if answer != "lost":
+            await self._hint(self.queue.extend(lease.place, self._lease_ms))
+        _check(answer)
 
     async def commit(self, lease: Lease, kind: str, data: object, fields: dict[str, str] | None = None) -> int:
-        """COMMIT: fields of the hash and one event together; the event's number. Raises `LeaseLost`, `JobCancelled`.
-
-        A commit with fields turns the generation; one without (a piece of the answer) only adds its event. Safe to call
-        again after `StoreUnavailable` with the same arguments only through `Committing`, which keeps the commit's own
-        id.
-        """
         return await self.prepare(lease, kind, data, fields).send()
 
-    def prepare(self, lease: Lease, kind: str, data: object, fields: dict[str, str] | None = None) -> Committing:
-        """A commit that may be sent until it is answered and is applied once."""
+    def prepare(self, lease: Lease, kind: str, data: object, fields: dict[str, str] | None = None) -> Commit:
         pairs = [part for pair in (fields or {}).items() for part in pair]
         following = lease.gen + (1 if pairs else 0)
         args: list[str | int] = [lease.token, lease.gen, following, secrets.token_hex(8), kind, compact(data), *pairs]
-        return Committing(self, lease, following, args)
+        return Commit(self, lease, following, args)
 
     async def finish(
         self,
@@ -163,69 +215,80 @@ class JobStore:
         progress: str = "",
         fenced: bool = True,
     ) -> None:
-        """FINISH: completed (field `result`), failed (field `error`) or cancelled. Raises `LeaseLost`, `JobCancelled`.
-
-        `fenced` also asks for the generation; a failure or cancellation is true whatever was committed last.
-        """
-        gen = str(lease.gen) if fenced else ""
-        args = (lease.job, lease.token, gen, status.value, field, value, self._retention_ms, progress)
-        _check((await self._call("finish", self.keys.of(lease.job), *args))[0])
+        gen = lease.gen if fenced else ""
+        args = (lease.token, gen, status.value, field, value, self._retention_ms, progress)
+        answer, *owed = await self._run("finish", lease.job, *args)
+        _check(answer)
+        await self._hint(self.queue.forget(lease.place, ended=True, owed=bool(owed[0])))
 
     async def release(self, lease: Lease, failure: str | None = None, *, pause_seconds: float = 0.0) -> str:
-        """RELEASE: gives the job back; with a `failure` counted, and the job failed for good when it was one too many.
+        error = "" if failure is None else failure_error(self._max_failures, failure)
+        args = (lease.token, self._retention_ms, int(failure is not None), self._max_failures, error)
+        answer, *owed = await self._run("release", lease.job, *args)
+        if answer == "released":
+            await self._hint(self.queue.enqueue(lease.place, max(0, round(pause_seconds * 1000))))
+        elif answer != "lost":
+            await self._hint(self.queue.forget(lease.place, ended=True, owed=bool(owed[0])))
+        return str(answer)
 
-        Returns `released`, `failed`, `cancelled` or `lost`.
-        """
-        error = _poisoned(f"the job failed {self._max_failures} times; last: {failure}") if failure is not None else ""
-        counted = "0" if failure is None else "1"
-        pause = max(0, round(pause_seconds * 1000))
-        args = (
-            lease.job,
-            lease.token,
-            self.keys.signals,
-            self._retention_ms,
-            counted,
-            self._max_failures,
-            error,
-            pause,
-        )
-        return str(await self._call("release", self.keys.of(lease.job), *args))
-
-    async def cancel(self, job: str) -> JobStatus:
-        """CANCEL: at once for a job that waits; a worker is told otherwise. The status afterwards. Raises
-        `JobNotFound`."""
+    async def cancel(self, job: str, *, tenant: str | None = None) -> JobStatus:
         if JOB_ID.fullmatch(job) is None:
             raise JobNotFound(job)
-        status = await self._call("cancel", self.keys.of(job), job, self.keys.signals, self._retention_ms)
-        if not status:
+        args = (job, self.keys.signals, self._retention_ms, int(tenant is not None), tenant or "")
+        told = await self._run("cancel", job, *args)
+        if not told:
             raise JobNotFound(job)
-        return JobStatus(status)
+        status, place, owed = JobStatus(told[0]), str(told[1]), bool(told[2])
+        if status in TERMINAL:
+            await self._hint(self.queue.forget(place, ended=True, owed=owed))
+        return status
 
-    async def events(self, job: str, after: int, count: int) -> list[RawEvent]:
-        """Up to `count` events behind number `after`, in order."""
-        entries = await self._ask(self._redis.xrange(self.keys.events(job), f"{after + 1}-0", "+", count=count))
-        return [RawEvent.from_entry(entry) for entry in entries]
+    async def events(self, job: str, after: int, count: int, *, tenant: str | None = None) -> list[RawEvent]:
+        if tenant is not None:
+            await self._fields(job, (), tenant)
+        asked = self._redis.xrange(self.keys.events(job), f"{after + 1}-0", "+", count=count)
+        return [RawEvent.from_entry(entry) for entry in await self._jobs.ask(asked)]
 
-    async def event(self, job: str, seq: int) -> RawEvent | None:
-        """One event by its number."""
-        found = await self.events(job, seq - 1, 1)
+    async def event(self, job: str, seq: int, *, tenant: str | None = None) -> RawEvent | None:
+        found = await self.events(job, seq - 1, 1, tenant=tenant)
         return found[0] if found and found[0].seq == seq else None
 
+    async def webhook(self, job: str) -> tuple[str, str]:
+        values = await self._fields(job, ("webhook",), None)
+        return values.get("webhook", ""), values["tenant"]
+
+    async def due_webhook(self, lease_seconds: float) -> tuple[str, int] | None:
+        for _ in range(MOST_LOOKS):
+            due = await self.queue.due(round(lease_seconds * 1000))
+            if due is None:
+                return None
+            if await self._jobs.ask(self._redis.hget(self.keys.job(due[0]), "outbox")) == "pending":
+                return due
+            await self.queue.drop(due[0])  # told by somebody who died before saying so, or its retention has ended
+        return None
+
+    async def webhook_sent(self, job: str) -> None:
+        await self._told(job, "sent")
+
+    async def webhook_failed(self, job: str, attempt: int, retry_seconds: float | None) -> None:
+        if retry_seconds is None:
+            await self._told(job, "failed")
+        else:
+            await self.queue.retry(job, attempt, round(retry_seconds * 1000))
+
+    async def _told(self, job: str, how: str) -> None:
+        await self._run("told", job, how)
+        await self._hint(self.queue.drop(job))
+
     async def stats(self) -> QueueStats:
-        """The queue's lengths and the age of its oldest job."""
-        pipe = self._redis.pipeline(transaction=False)
-        pipe.zcard(self.keys.ready).zcard(self.keys.leases).zrange(self.keys.ready, 0, 0, withscores=True).time()
-        ready, leased, oldest, (seconds, micros) = await self._ask(pipe.execute())
-        age = float(seconds) + float(micros) / 1e6 - float(oldest[0][1]) / 1000 if oldest else 0.0
-        return QueueStats(int(ready), int(leased), max(0.0, age))
+        return await self.queue.stats()
 
     async def ping(self) -> None:
-        """Raises `StoreUnavailable`."""
-        await self._ask(self._redis.ping())
+        await self._jobs.ask(self._redis.ping())
 
 
-class Committing:
-    """One commit with its own id: `send` may be repeated after `StoreUnavailable`, Redis applies it once."""
+class Commit:
+    """A commit to Redis; see `protocols.Committing`."""
 
     def __init__(self, store: JobStore, lease: Lease, following: int, args: list[str | int]) -> None:
         self._store = store
@@ -234,8 +297,7 @@ class Committing:
         self._args = args
 
     async def send(self) -> int:
-        """The event's number. Raises `LeaseLost`, `JobCancelled`, `StoreUnavailable`."""
-        reply = await self._store._call("commit", self._store.keys.of(self._lease.job), *self._args)
+        reply = await self._store._run("commit", self._lease.job, *self._args)
         _check(reply[0])
         self._lease.gen = self._following
         self._lease.seq = int(reply[1])

@@ -11,8 +11,8 @@ from collections import Counter
 from typing import Any
 
 from longfold_client.types import FINAL_EVENTS, Event, EventType, MemoryDiff, Steps, StepView
+from longfold_server.jobs.protocols import Store
 from longfold_server.jobs.records import RawEvent
-from longfold_server.jobs.store import JobStore
 
 BATCH = 200
 PAGE_BYTES = 4_000_000
@@ -38,7 +38,7 @@ def _taken(lines: list[str], counts: Counter[str]) -> list[str]:
 class Unfolding:
     """Reads one job's events in order, from anywhere."""
 
-    def __init__(self, store: JobStore, job: str) -> None:
+    def __init__(self, store: Store, job: str) -> None:
         self._store = store
         self._job = job
         self._base = 0
@@ -82,7 +82,7 @@ class Unfolding:
                 self._memory, self._plan = str(found.data["memory"]), str(found.data["plan"])
 
 
-async def page_of_steps(store: JobStore, job: str, after: int, limit: int) -> Steps:
+async def page_of_steps(store: Store, job: str, after: int, limit: int) -> Steps:
     """Up to `limit` steps behind event number `after`. Raises `JobNotFound`, `StoreUnavailable`."""
     unfolding = Unfolding(store, job)
     steps: list[StepView] = []

@@ -13,13 +13,17 @@ from fastapi.responses import Response, StreamingResponse
 
 from longfold_client.types import AnswerRequest, Job, JobStatus, Steps
 from longfold_server import resources
+from longfold_server.auth import Caller, CallerDep
 from longfold_server.bodies import answer_request
 from longfold_server.codes import Code
+from longfold_server.errors import JobNotFound
+from longfold_server.ingest.errors import naming, unknown_id
 from longfold_server.jobs.records import Source, StoredRequest, body_hash, new_job_id
 from longfold_server.jobs.unfolding import page_of_steps
-from longfold_server.problems import invalid, responses
+from longfold_server.problems import RequestProblem, invalid, problem, responses
 from longfold_server.resources import Resources
 from longfold_server.sse import HEADERS, stream, wait_for_end
+from longfold_server.webhooks.targets import target_of
 
 LONGEST_WAIT = 60.0
 """Seconds; longer than most proxies keep a silent request open."""
@@ -32,7 +36,22 @@ router = APIRouter(tags=["answer"])
 
 JobId = Annotated[str, Path(description="As returned by `POST /answer`.", max_length=100)]
 Number = Annotated[int, Query(ge=0, le=2**53)]
-STREAMED = {"content": {EVENT_STREAM: {"schema": {"type": "string"}}}}
+STREAMED = {
+    "content": {
+        EVENT_STREAM: {
+            "schema": {
+                "description": "One event of the stream; `data` is its JSON.",
+                "type": "object",
+                "properties": {
+                    "id": {"type": "string"},
+                    "event": {"type": "string"},
+                    "data": {"type": "string"},
+                    "retry": {"type": "integer"},
+                },
+            }
+        }
+    }
+}
 EVENTS: dict[int | str, dict[str, Any]] = {200: STREAMED}
 FINISHED: dict[int | str, dict[str, Any]] = {
     200: {"model": Job, "description": "The finished job, or its events", **STREAMED}
@@ -51,7 +70,13 @@ BODY = {
     "content": {"application/json": {"schema": {"$ref": "#/components/schemas/AnswerRequest"}, "example": EXAMPLE}},
     "required": True,
 }
-COMMON = (Code.UNAUTHORIZED, Code.STORE_UNAVAILABLE, Code.INVALID_REQUEST)
+COMMON = (
+    Code.UNAUTHORIZED,
+    Code.KEY_REVOKED,
+    Code.RATE_LIMITED,
+    Code.STORE_UNAVAILABLE,
+    Code.INVALID_REQUEST,
+)
 
 
 def wait_seconds(request: Request) -> float | None:
@@ -81,19 +106,33 @@ def wants_events(request: Request) -> bool:
         Code.UNSUPPORTED_MEDIA_TYPE,
         Code.IDEMPOTENCY_MISMATCH,
         Code.DOCUMENT_UNKNOWN_ID,
+        Code.DOCUMENTS_UNAVAILABLE,
+        Code.TOO_MANY_JOBS,
+        Code.TOKENS_SPENT,
+        Code.WEBHOOK_DISABLED,
+        Code.WEBHOOK_INVALID,
     ),
 )
-async def ask(request: Request) -> Response:
+async def ask(request: Request, caller: CallerDep) -> Response:
     """Makes a job. `Idempotency-Key`: the same key and body give the same job again. `Prefer: wait=N`: answers with the
     finished job if it ends in time. `Accept: text/event-stream`: answers with its events."""
-    held = resources.of(request)
-    scope = held.keys.scope(request)
+    held, limits = resources.of(request), caller.limits
     key = _idempotency_key(request)
-    asked = await answer_request(request, held.settings.json_max_bytes, held.settings.inline_max_bytes)
-    job = new_job_id(key, scope)
+    inline = min(held.settings.inline_max_bytes, limits.upload_bytes or held.settings.inline_max_bytes)
+    asked = await answer_request(request, held.settings.json_max_bytes, inline)
+    if limits.max_documents is not None and len(asked.documents) > limits.max_documents:
+        detail = f"a request may name at most {limits.max_documents} documents"
+        raise RequestProblem(problem(Code.REQUEST_TOO_LARGE, detail))
+    job = new_job_id(key, caller.tenant)
     body = body_hash(asked)
-    if await held.store.create(job, body, await _stored(held, asked)):
-        held.metrics.created.inc()
+    left = await _tokens_left(held, caller, job)
+    told, parent = {"longfold.job.id": job}, request.headers.get("traceparent", "")
+    with held.spans.span("POST /answer", told, kind="SERVER", parent=parent) as span:
+        stored = await _stored(held, caller, asked, left, span.traceparent)
+        made = await held.store.create(
+            job, body, stored, tenant=caller.tenant, priority=asked.priority, tenant_jobs=limits.jobs
+        )
+        held.metrics.created.inc(made)
     return await _respond(request, held, job, after=0)
 
 
@@ -109,22 +148,56 @@ def _idempotency_key(request: Request) -> str | None:
     return key
 
 
-async def _stored(held: Resources, asked: AnswerRequest) -> StoredRequest:
-    """The request without its texts: they go to the document store at once. Raises `DocumentError` for texts and ids
-    that cannot be read."""
+async def _tokens_left(held: Resources, caller: Caller, job: str) -> int | None:
+    """What the tenant's day has left, None without a limit. Raises `RequestProblem` (429) when that is nothing and the
+    request would make a new job; one that is repeated gets the job it made."""
+    limit = caller.limits.tokens_per_day
+    if limit is None:
+        return None
+    day = await held.tenancy.usage.spend(caller.tenant, 0)
+    if day.spent >= limit and not await _known(held, caller, job):
+        detail = f"{day.spent:,} of {limit:,} tokens are spent today (UTC)"
+        raise RequestProblem(problem(Code.TOKENS_SPENT, detail, retry_after=day.seconds))
+    return max(1, limit - day.spent)
+
+
+async def _known(held: Resources, caller: Caller, job: str) -> bool:
+    try:
+        await held.store.status(job, tenant=caller.tenant)
+    except JobNotFound:
+        return False
+    return True
+
+
+async def _stored(
+    held: Resources, caller: Caller, asked: AnswerRequest, tokens: int | None, trace: str
+) -> StoredRequest:
+    """The request without its texts: they go to the document store at once. The job may use at most `tokens`, whatever
+    it asked for.
+
+    Raises `DocumentError` for texts and ids that cannot be read, `Refused` for a webhook that cannot be sent.
+    """
+    webhook = target_of(asked.webhook, held.settings)
     sources = []
     for index, document in enumerate(asked.documents):
         title = document.title or None
         if document.text is not None:
             stored = await held.documents.ingest_text(document.text, title, index)
+            await held.tenancy.owners.add(caller.tenant, stored.document_id)
             sources.append(Source(document_id=stored.document_id, title=title))
             held.metrics.documents.labels(source="text").inc()
         elif document.document_id is not None:
+            with naming("", index):
+                if not await held.tenancy.owners.owns(caller.tenant, document.document_id):
+                    raise unknown_id()
             await held.documents.get(document.document_id, title, index)
             sources.append(Source(document_id=document.document_id, title=title))
         else:
             sources.append(Source(url=document.url, title=title))
-    return StoredRequest(asked.question, tuple(sources), asked.mode, asked.limits)
+    limits = asked.limits
+    if tokens is not None:
+        limits = limits.model_copy(update={"tokens": min(tokens, limits.tokens or tokens)})
+    return StoredRequest(asked.question, tuple(sources), asked.mode, limits, webhook=webhook, trace=trace)
 
 
 async def _respond(request: Request, held: Resources, job: str, after: int) -> Response:
@@ -162,12 +235,11 @@ def _events(held: Resources, job: str, after: int) -> Response:
 @router.get(
     "/answer/{job}", response_model=Job, summary="The job", responses=EVENTS | responses(*COMMON, Code.JOB_NOT_FOUND)
 )
-async def look(request: Request, job: JobId) -> Response:
+async def look(request: Request, caller: CallerDep, job: JobId) -> Response:
     """The job now; with `Prefer: wait=N` when it has ended or N seconds later; with `Accept: text/event-stream` its
     events."""
     held = resources.of(request)
-    held.keys.scope(request)
-    await held.store.status(job)
+    await held.store.status(job, tenant=caller.tenant)
     return await _respond(request, held, job, after=_last_event_id(request) or 0)
 
 
@@ -177,12 +249,11 @@ async def look(request: Request, job: JobId) -> Response:
     summary="Follow the job",
     responses=EVENTS | responses(*COMMON, Code.JOB_NOT_FOUND, Code.NOT_ACCEPTABLE),
 )
-async def events(request: Request, job: JobId, starting_after: Number = 0) -> Response:
+async def events(request: Request, caller: CallerDep, job: JobId, starting_after: Number = 0) -> Response:
     """Server-sent events behind number `starting_after` or the `Last-Event-ID` header, until a final one."""
     held = resources.of(request)
-    held.keys.scope(request)
     last = _last_event_id(request)
-    await held.store.status(job)
+    await held.store.status(job, tenant=caller.tenant)
     return _events(held, job, starting_after if last is None else last)
 
 
@@ -204,12 +275,15 @@ def _last_event_id(request: Request) -> int | None:
     responses=responses(*COMMON, Code.JOB_NOT_FOUND),
 )
 async def steps(
-    request: Request, job: JobId, after: Number = 0, limit: Annotated[int, Query(ge=1, le=MOST_STEPS)] = 100
+    request: Request,
+    caller: CallerDep,
+    job: JobId,
+    after: Number = 0,
+    limit: Annotated[int, Query(ge=1, le=MOST_STEPS)] = 100,
 ) -> Response:
     """A page of committed reading steps with the memory after each, oldest first."""
     held = resources.of(request)
-    held.keys.scope(request)
-    await held.store.status(job)
+    await held.store.status(job, tenant=caller.tenant)
     return _json(await page_of_steps(held.store, job, after, limit))
 
 
@@ -219,13 +293,12 @@ async def steps(
     summary="Cancel the job",
     responses=TOLD | responses(*COMMON, Code.JOB_NOT_FOUND),
 )
-async def cancel(request: Request, job: JobId) -> Response:
+async def cancel(request: Request, caller: CallerDep, job: JobId) -> Response:
     """200 with the job when it has ended (now or before), 202 while its worker still has to drop its call. Safe to
     repeat."""
     held = resources.of(request)
-    held.keys.scope(request)
-    before = await held.store.status(job)
-    status = await held.store.cancel(job)
+    before = await held.store.status(job, tenant=caller.tenant)
+    status = await held.store.cancel(job, tenant=caller.tenant)
     if before is JobStatus.QUEUED and status is JobStatus.CANCELLED:
         held.metrics.finished.labels(status=status.value).inc()
     found = await held.store.get(job)

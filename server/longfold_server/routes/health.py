@@ -4,6 +4,7 @@ ids."""
 from __future__ import annotations
 
 import asyncio
+import math
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
@@ -16,6 +17,9 @@ from longfold_server.errors import StoreUnavailable
 
 CHECK_SECONDS = 2.0
 """A probe that waits longer than its prober would look like a dead process."""
+
+LOOPS = frozenset({"worker", "webhooks"})
+"""Tasks of this process that should never end before it does."""
 
 router = APIRouter(tags=["health"])
 
@@ -38,10 +42,7 @@ async def readyz(request: Request) -> JSONResponse:
     checks["store"] = await _store(held)
     if held.engine is not None:
         checks["engine"] = await _engine(held)
-    if held.worker is not None:
-        checks["worker"] = (
-            "ok" if any(task.get_name() == "worker" and not task.done() for task in held.tasks) else "ended"
-        )
+    checks |= {task.get_name(): "ended" if task.done() else "ok" for task in held.tasks if task.get_name() in LOOPS}
     ready = not held.drain.begun and all(value == "ok" for name, value in checks.items() if name != "draining")
     return JSONResponse({"status": "ok" if ready else "unavailable", "checks": checks}, 200 if ready else 503)
 
@@ -74,8 +75,11 @@ async def metrics(request: Request) -> Response:
         stats = await held.store.stats()
     except StoreUnavailable:
         held.metrics.jobs.clear()
+        held.metrics.queue_age.set(math.nan)  # not the last value: nothing is known now
+        held.metrics.webhooks_owed.set(math.nan)
     else:
         held.metrics.jobs.labels(status=JobStatus.QUEUED.value).set(stats.ready)
         held.metrics.jobs.labels(status=JobStatus.IN_PROGRESS.value).set(stats.leased)
         held.metrics.queue_age.set(stats.oldest_seconds)
+        held.metrics.webhooks_owed.set(stats.webhooks)
     return Response(held.metrics.render(), media_type=CONTENT_TYPE_LATEST)

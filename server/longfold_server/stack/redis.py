@@ -11,13 +11,13 @@ import os
 import shutil
 import stat
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import redis.asyncio
 import redis.exceptions
 
+from longfold_server.jobs.connection import RedisFacts
 from longfold_server.stack.errors import BadConfiguration, NotInstalled, StackError
 from longfold_server.stack.processes import Child, Command, Patience, Report
 
@@ -26,16 +26,6 @@ SOCKET_PATH_BYTES = 100
 """The kernel takes 107 bytes; Redis writes a temporary name beside some paths, so a few are left free."""
 PATIENCE = Patience(start=60.0, grace=10.0, check_every=1.0, unhealthy=20.0)
 """Sixty seconds to start: a large append-only file is replayed before the first PING is answered."""
-
-
-@dataclass(frozen=True, slots=True)
-class RedisFacts:
-    """What a running Redis says about itself."""
-
-    version: str
-    policy: str
-    """maxmemory-policy."""
-    append_only: bool
 
 
 def find_server(path: str | None = None) -> Path:
@@ -154,11 +144,7 @@ async def facts(url: str) -> RedisFacts:
         raise StackError(f"Redis at {shown(url)} does not answer: {error}") from None
     finally:
         await client.aclose()
-    return RedisFacts(
-        str(info.get("redis_version", "?")),
-        str(info.get("maxmemory_policy", "noeviction")),
-        bool(info.get("aof_enabled", 0)),
-    )
+    return RedisFacts.from_info(info)
 
 
 def shown(url: str) -> str:
@@ -169,10 +155,10 @@ def shown(url: str) -> str:
 
 def check(found: RedisFacts) -> list[str]:
     """Warnings about a Redis that can be used. Raises `BadConfiguration` for one that may silently drop jobs."""
-    if found.policy.startswith(("allkeys-", "volatile-")):
+    if found.evicts:
         raise BadConfiguration(
             f"Redis has maxmemory-policy {found.policy}, which evicts jobs under memory pressure; set it to noeviction"
         )
-    if not found.append_only:
+    if found.append_only is False:
         return ["Redis runs without appendonly: jobs are lost when it restarts"]
     return []

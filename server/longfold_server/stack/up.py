@@ -213,21 +213,26 @@ class Stack:
             "LONGFOLD_PORT": str(port),
             "LONGFOLD_ROLES": "api,worker",
             "LONGFOLD_REDIS_URL": redis_url,
+            "LONGFOLD_REDIS_ACCEPT_LOSS": "true",  # whoever started the stack was warned
             "LONGFOLD_DATA_DIR": str(options.data_dir.resolve()),
             "LONGFOLD_ENGINE_URLS": json.dumps(list(engine_urls)),
             "LONGFOLD_ENGINE_MODEL": model.name,
             "LONGFOLD_PROFILE": model.profile,
             "LONGFOLD_TOKENIZER": str(model.tokenizer),
         }
+        # A stack of one's own mostly reads for one question: its engine would wait more than wrong guesses cost.
+        environment.setdefault("LONGFOLD_SPECULATION", "3")
         if api_key is not None:
             environment["LONGFOLD_ENGINE_API_KEY"] = api_key
         if options.allow_networks:
             environment["LONGFOLD_FETCH_ALLOW_NETWORKS"] = json.dumps(list(options.allow_networks))
         if options.allow_ports:
             environment["LONGFOLD_FETCH_PORTS"] = json.dumps(sorted({80, 443, *options.allow_ports}))
-        if not is_loopback(options.host) and not environment.get("LONGFOLD_API_KEYS"):
+        keys = environment.get("LONGFOLD_API_KEYS") or environment.get("LONGFOLD_REQUIRE_KEYS")
+        if not is_loopback(options.host) and not keys:
             raise BadConfiguration(
-                f"listening on {options.host} needs LONGFOLD_API_KEYS; without keys only loopback is allowed"
+                f"listening on {options.host} needs LONGFOLD_API_KEYS or LONGFOLD_REQUIRE_KEYS; "
+                "without keys only loopback is allowed"
             )
         child = Child(
             "server",

@@ -1,267 +1,307 @@
-"""Every transition of a job on a real Redis, one script at a time."""
+"""What only the store in Redis can suffer: halves of transitions that are lost, slots, a Redis that is away or full."""
 
 from __future__ import annotations
 
 import asyncio
-import json
+import dataclasses
+import re
 
 import pytest
+from redis.crc import key_slot
 
 from longfold_client.types import JobStatus
-from longfold_server.errors import IdempotencyMismatch, JobCancelled, JobNotFound, LeaseLost, StoreUnavailable
+from longfold_server.errors import JobNotFound, StoreUnavailable, TooManyJobs
 from longfold_server.jobs.connection import connect
-from longfold_server.jobs.records import new_job_id
-from longfold_server.jobs.store import JobStore, Lease
+from longfold_server.jobs.keys import QUEUE, Keys
+from longfold_server.jobs.lua import sources
+from longfold_server.jobs.queue import Reservation
+from longfold_server.jobs.records import Claim, Idle, Lease, new_job_id
+from longfold_server.jobs.store import JobStore
 
+HINTS = ("enqueue", "extend", "forget", "drop")
 STATE = {"state": "{}"}
 
 
-async def claimed(store, asked):
-    job = new_job_id()
-    await store.create(job, "body", asked)
+class Losing:
+    """A queue that Redis goes away from before the next hint."""
+
+    def __init__(self, queue):
+        self._queue = queue
+        self.lost = False
+
+    def __getattr__(self, name):
+        async def lose(*args, **fields):
+            self.lost = False
+            raise StoreUnavailable("lost")
+
+        return lose if self.lost and name in HINTS else getattr(self._queue, name)
+
+
+@pytest.fixture
+def losing(jobs):
+    """The store; `losing.queue.lost = True` loses the next hint."""
+    jobs.queue = Losing(jobs.queue)
+    return jobs
+
+
+@pytest.fixture
+def later(redis, jobs):
+    """Ends every reservation and pause, or every lease of the queue but not of the jobs."""
+
+    async def end(name="later"):
+        key = jobs.keys.queue(name)
+        for place in await redis.zrange(key, 0, -1):
+            await redis.zadd(key, {place: 1})
+
+    return end
+
+
+async def everything(redis, store):
+    """What the queue holds, by key."""
+    kinds = {"turn": "string", "attempts": "hash"}
+    found = {}
+    for name in QUEUE:
+        key = store.keys.queue(name)
+        if name not in kinds:
+            found[name] = await redis.zrange(key, 0, -1)
+    return {name: members for name, members in found.items() if members}
+
+
+async def taken(store):
     claim = await store.claim("w")
-    assert claim is not None and claim.job == job
+    assert isinstance(claim, Claim)
     return Lease(claim)
 
 
-async def test_create_is_idempotent_by_key_and_body(store, asked):
-    job = new_job_id("key", "scope")
-    assert job == new_job_id("key", "scope") != new_job_id("key", "other scope") != new_job_id("other key", "scope")
-    assert await store.create(job, "body", asked)
-    assert not await store.create(job, "body", asked)
-    with pytest.raises(IdempotencyMismatch):
-        await store.create(job, "other body", asked)
-    assert [event.kind for event in await store.events(job, 0, 10)] == ["created"]
-    assert (await store.stats()).ready == 1
+async def claimed(store, asked, **fields):
+    await store.create(new_job_id(), "body", asked, **fields)
+    return await taken(store)
 
 
-async def test_scope_and_key_are_not_mixed_up():
-    assert new_job_id("bc", "a") != new_job_id("c", "ab")
-    assert new_job_id("1:a:b", "") != new_job_id("b", "1:a")
-
-
-async def test_random_ids_differ():
-    assert len({new_job_id() for _ in range(100)}) == 100
-
-
-async def test_claim_gives_the_oldest_and_carries_the_request(store, asked):
-    first, second = new_job_id(), new_job_id()
-    await store.create(first, "body", asked)
-    await asyncio.sleep(0.005)
-    await store.create(second, "body", asked)
-    one, two = await store.claim("w"), await store.claim("w")
-    assert (one.job, two.job) == (first, second) and one.token != two.token and len(one.token) == 32
-    assert one.request == asked and one.state is None and one.gen == 0 and not one.takeover
-    assert await store.claim("w") is None
-    assert (await store.get(first)).status is JobStatus.IN_PROGRESS
-    assert (await store.get(first)).started_at is not None
-
-
-async def test_commit_writes_state_progress_and_event_together(store, asked, redis):
-    lease = await claimed(store, asked)
-    seq = await store.commit(lease, "step", {"n": 1}, {"state": '{"a":1}', "progress": '{"chunks_read":1}'})
-    assert (seq, lease.gen, lease.seq) == (2, 1, 2)
-    [event] = await store.events(lease.job, 1, 10)
-    assert (event.seq, event.kind, event.data) == (2, "step", {"n": 1})
-    assert (await store.get(lease.job)).progress.chunks_read == 1
-    assert [name for name, _ in await redis.xrange(store.keys.events(lease.job))] == ["1-0", "2-0"]
-
-
-async def test_a_commit_sent_twice_is_applied_once(store, asked):
-    lease = await claimed(store, asked)
-    commit = store.prepare(lease, "step", {}, STATE)
-    assert await commit.send() == await commit.send() == 2
-    assert lease.gen == 1 and len(await store.events(lease.job, 0, 10)) == 2
-    await store.commit(lease, "step", {}, STATE)
-    assert lease.gen == 2
-
-
-async def test_an_event_without_fields_keeps_the_generation(store, asked):
-    lease = await claimed(store, asked)
-    await store.commit(lease, "delta", {"text": "a"})
-    assert (lease.gen, lease.seq) == (0, 2)
-
-
-async def test_an_expired_lease_is_taken_over_and_the_old_owner_is_fenced(store, asked, expire):
-    old = await claimed(store, asked)
-    await store.commit(old, "step", {}, {"state": '{"at":1}'})
-    await expire(old.job)
-    claim = await store.claim("other")
-    assert claim is not None and claim.takeover and claim.gen == 1 and claim.state == '{"at":1}' and claim.seq == 2
-    for doomed in (
-        store.commit(old, "step", {}, STATE),
-        store.commit(old, "delta", {}),
-        store.beat(old),
-        store.finish(old, JobStatus.COMPLETED, "result", "{}"),
-        store.finish(old, JobStatus.FAILED, "error", "{}", fenced=False),
-    ):
-        with pytest.raises(LeaseLost):
-            await doomed
-    assert await store.release(old) == "lost"
-    await store.commit(Lease(claim), "step", {}, STATE)
-    assert [event.seq for event in await store.events(old.job, 0, 10)] == [1, 2, 3]
-
-
-async def test_expired_leases_come_before_waiting_jobs(store, asked, expire):
-    lease = await claimed(store, asked)
-    await store.create(new_job_id(), "body", asked)
-    await expire(lease.job)
-    assert (await store.claim("w")).job == lease.job
-
-
-async def test_a_stale_generation_is_refused_although_the_token_fits(store, asked):
-    lease = await claimed(store, asked)
-    behind = store.prepare(lease, "step", {}, STATE)
-    await store.commit(lease, "step", {}, STATE)
-    with pytest.raises(LeaseLost):
-        await behind.send()
-
-
-async def test_beat_extends_the_lease(store, asked, redis):
-    lease = await claimed(store, asked)
-    await redis.zadd(store.keys.leases, {lease.job: 5})
-    await store.beat(lease)
-    seconds, _ = await redis.time()
-    assert await redis.zscore(store.keys.leases, lease.job) > (seconds + 25) * 1000
-
-
-async def test_cancel_of_a_waiting_job_ends_it_at_once(store, asked):
+@pytest.mark.parametrize("kind", ["job", "queue"])
+def test_every_script_touches_one_slot_and_only_its_keys(kind):
+    keys = Keys("some-prefix")
     job = new_job_id()
-    await store.create(job, "body", asked)
-    assert await store.cancel(job) is JobStatus.CANCELLED
-    assert await store.cancel(job) is JobStatus.CANCELLED
-    assert await store.claim("w") is None
-    assert [event.kind for event in await store.events(job, 0, 10)] == ["created", "cancelled"]
+    declared = keys.of(job) if kind == "job" else keys.queues
+    assert len({key_slot(key.encode()) for key in declared}) == 1
+    names = {"job": {"JOB", "EVENTS"}, "queue": {name.upper() for name in QUEUE}}[kind]
+    scripts = sources(kind)
+    assert len(scripts) >= 8
+    for name, text in scripts.items():
+        unpacked = re.search(r"local ([A-Z, ]+) = (unpack\(KEYS\)|KEYS\[1\], KEYS\[2\])", text)
+        assert unpacked is not None and len(unpacked[1].split(", ")) == len(declared)
+        calls = re.findall(r"redis\.call\('(\w+)'(?:, ([^,)]+))?", text)
+        touched = {key for command, key in calls if command not in ("TIME", "PUBLISH")}
+        assert touched <= names | {"key"}, name  # `key` stands for one of the others
 
 
-async def test_cancel_of_a_running_job_stops_its_commits(store, asked):
-    lease = await claimed(store, asked)
-    assert await store.cancel(lease.job) is JobStatus.IN_PROGRESS
-    for doomed in (
-        store.commit(lease, "step", {}, STATE),
-        store.beat(lease),
-        store.finish(lease, JobStatus.COMPLETED, "result", "{}"),
-        store.finish(lease, JobStatus.FAILED, "error", "{}", fenced=False),
-    ):
-        with pytest.raises(JobCancelled):
-            await doomed
-    await store.finish(lease, JobStatus.CANCELLED, fenced=False)
-    assert (await store.get(lease.job)).status is JobStatus.CANCELLED
+async def test_a_job_whose_place_was_not_confirmed_is_found(losing, asked, later):
+    losing.queue.lost = True
+    job = new_job_id()
+    assert await losing.create(job, "body", asked)
+    assert 0 < (await losing.claim("w")).seconds <= 20
+    await later()
+    assert (await losing.claim("w")).job == job
+    assert isinstance(await losing.claim("w"), Idle)
 
 
-async def test_cancel_reaches_a_job_whose_worker_died_or_let_go(store, asked, expire):
-    dead = await claimed(store, asked)
-    await store.cancel(dead.job)
-    await expire(dead.job)
-    assert await store.claim("w") is None
-    assert (await store.get(dead.job)).status is JobStatus.CANCELLED
-    leaving = await claimed(store, asked)
-    await store.cancel(leaving.job)
-    assert await store.release(leaving) == "cancelled"
+async def test_asking_again_confirms_the_place(losing, asked):
+    losing.queue.lost = True
+    job = new_job_id()
+    await losing.create(job, "body", asked)
+    assert isinstance(await losing.claim("w"), Idle)
+    assert not await losing.create(job, "body", asked)
+    assert (await losing.claim("w")).job == job
 
 
-async def test_release_gives_back_with_the_state_and_without_counting(store, asked, redis):
-    lease = await claimed(store, asked)
-    await store.commit(lease, "step", {}, {"state": "S"})
-    assert await store.release(lease) == "released"
-    with pytest.raises(LeaseLost):
-        await store.commit(lease, "step", {}, STATE)
-    again = await store.claim("w")
-    assert again.job == lease.job and again.state == "S" and again.gen == 1 and not again.takeover
-    assert await redis.hmget(store.keys.job(lease.job), "failures", "takeovers") == ["0", "0"]
+async def test_a_place_whose_job_was_never_made_goes_and_does_not_count(jobs, asked, later, redis):
+    assert await jobs.queue.reserve(new_job_id(), "t", 0, 1) is not None
+    with pytest.raises(TooManyJobs):
+        await jobs.create(new_job_id(), "body", asked, tenant="t", tenant_jobs=1)
+    await later()
+    assert isinstance(await jobs.claim("w"), Idle)
+    assert await everything(redis, jobs) == {}
+    assert await jobs.create(new_job_id(), "body", asked, tenant="t", tenant_jobs=1)
 
 
-async def test_three_failures_end_a_poisoned_job(store, asked, redis):
-    lease = await claimed(store, asked)
-    for _ in range(2):
-        assert await store.release(lease, failure="KeyError") == "released"
-        lease = Lease(await store.claim("w"))
-    assert await store.release(lease, failure="KeyError") == "failed"
-    job = await store.get(lease.job)
-    assert job.status is JobStatus.FAILED and job.error.code == "job_poisoned" and "KeyError" in job.error.detail
-    assert await store.claim("w") is None
-    assert await redis.hget(store.keys.job(lease.job), "takeovers") == "0"
+async def test_a_second_place_of_one_job_goes(jobs, asked, later, redis):
+    job = new_job_id()
+    doubled = await jobs.queue.reserve(job, "", 0, None)
+    await asyncio.sleep(0.005)
+    await jobs.create(job, "body", asked)
+    lease = await taken(jobs)
+    assert lease.place != doubled.place
+    await later()
+    assert isinstance(await jobs.claim("w"), Idle)
+    await jobs.beat(lease)
+    assert (await everything(redis, jobs))["leases"] == [lease.place]
+    await jobs.finish(lease, JobStatus.COMPLETED)
+    assert await everything(redis, jobs) == {}
 
 
-async def test_a_failed_attempt_pauses_before_the_next(store, asked):
-    lease = await claimed(store, asked)
-    await store.release(lease, failure="KeyError", pause_seconds=60)
-    assert await store.claim("w") is None
+async def test_a_job_is_not_made_when_its_place_may_be_gone(jobs, asked):
+    class Slow(Losing):
+        async def reserve(self, *args):
+            found = await self._queue.reserve(*args)
+            return Reservation(found.place, found.at_ms - 15_000)
+
+    job, quick = new_job_id(), jobs.queue
+    jobs.queue = Slow(quick)
+    with pytest.raises(StoreUnavailable):
+        await jobs.create(job, "body", asked)
+    with pytest.raises(JobNotFound):
+        await jobs.status(job)
+    jobs.queue = quick
+    assert await jobs.create(job, "body", asked)
 
 
-async def test_a_job_that_kills_its_workers_ends(store, asked, expire):
-    lease = await claimed(store, asked)
-    for _ in range(2):
-        await expire(lease.job)
-        assert (await store.claim("w")).job == lease.job
-    await expire(lease.job)
-    assert await store.claim("w") is None
-    assert (await store.get(lease.job)).error.code == "job_poisoned"
+async def test_a_worker_that_died_before_the_hash_was_asked_was_no_owner(jobs, asked, later):
+    job = new_job_id()
+    await jobs.create(job, "body", asked)
+    assert (await jobs.queue.pick()).endswith(job)
+    assert isinstance(await jobs.claim("w"), Idle)
+    await later("leases")
+    claim = await jobs.claim("w")
+    assert claim.job == job and not claim.takeover
 
 
-async def test_takeovers_with_progress_are_not_counted_against_a_job(store, asked, expire):
-    lease = await claimed(store, asked)
-    for _ in range(8):
-        await store.commit(lease, "step", {}, STATE)
-        await expire(lease.job)
-        lease = Lease(await store.claim("w"))
-    assert (await store.get(lease.job)).status is JobStatus.IN_PROGRESS
+async def test_the_hash_refuses_a_second_owner_when_the_queue_lets_go_early(losing, asked, later):
+    lease = await claimed(losing, asked)
+    losing.queue.lost = True
+    await losing.beat(lease)
+    await later("leases")
+    assert 20 < (await losing.claim("other")).seconds <= 30
+    assert (await losing.commit(lease, "step", {}, STATE)) == 2
 
 
-async def test_finished_jobs_expire_and_hold_no_state(store, asked, redis):
-    lease = await claimed(store, asked)
-    await store.commit(lease, "step", {}, {"state": "S", "setup": "T"})
-    assert await redis.ttl(store.keys.job(lease.job)) == -1
-    await store.finish(
-        lease, JobStatus.FAILED, "error", json.dumps({"title": "t", "status": 500, "detail": "d", "code": "c"})
-    )
-    for key in (store.keys.job(lease.job), store.keys.events(lease.job)):
+async def test_an_end_that_the_queue_did_not_hear_of_is_found_and_told(losing, asked, later, redis):
+    told = dataclasses.replace(asked, webhook="https://example.org/hook")
+    lease = await claimed(losing, told, tenant="t", tenant_jobs=1)
+    losing.queue.lost = True
+    await losing.finish(lease, JobStatus.COMPLETED)
+    assert await losing.due_webhook(30) is None
+    await later("leases")
+    assert isinstance(await losing.claim("w"), Idle)
+    assert await everything(redis, losing) == {"outbox": [lease.job]}
+    assert await losing.due_webhook(30) == (lease.job, 0)
+    losing.queue.lost = True
+    await losing.webhook_sent(lease.job)
+    await later("outbox")
+    assert await losing.due_webhook(30) is None
+    assert await everything(redis, losing) == {}
+
+
+async def test_a_job_given_back_without_the_queue_hearing_of_it_goes_on(losing, asked, later):
+    lease = await claimed(losing, asked)
+    losing.queue.lost = True
+    assert await losing.release(lease) == "released"
+    assert isinstance(await losing.claim("w"), Idle)
+    await later("leases")
+    claim = await losing.claim("w")
+    assert claim.job == lease.job and not claim.takeover
+
+
+async def test_a_cancel_that_the_queue_did_not_hear_of(losing, asked, redis):
+    job = new_job_id()
+    await losing.create(job, "body", asked)
+    losing.queue.lost = True
+    assert await losing.cancel(job) is JobStatus.CANCELLED
+    assert isinstance(await losing.claim("w"), Idle)
+    assert await everything(redis, losing) == {}
+
+
+async def test_nothing_is_left_of_jobs_that_have_ended(jobs, asked, redis):
+    for tenant in ("a", "b"):
+        for _ in range(3):
+            await jobs.create(new_job_id(), "body", asked, tenant=tenant, tenant_jobs=3)
+    await jobs.finish(await taken(jobs), JobStatus.COMPLETED)
+    await jobs.finish(await taken(jobs), JobStatus.FAILED, "error", "{}", fenced=False)
+    lease = await taken(jobs)
+    await jobs.release(lease, failure="KeyError", pause_seconds=60)
+    for key in await redis.keys("*:job"):
+        await jobs.cancel(re.search(r"job_\w+", key)[0])
+    assert await everything(redis, jobs) == {}
+
+
+async def test_a_finished_job_keeps_no_state_and_expires(jobs, asked, redis):
+    lease = await claimed(jobs, asked)
+    await jobs.commit(lease, "step", {}, {"state": "S", "setup": "T"})
+    for key in jobs.keys.of(lease.job):
+        assert await redis.ttl(key) == -1
+    await jobs.finish(lease, JobStatus.COMPLETED)
+    for key in jobs.keys.of(lease.job):
         assert 90 < await redis.ttl(key) <= 100
-    assert await redis.hmget(store.keys.job(lease.job), "state", "setup") == [None, None]
-    stats = await store.stats()
-    assert (stats.ready, stats.leased) == (0, 0)
+    assert await redis.hmget(jobs.keys.job(lease.job), "state", "setup") == [None, None]
 
 
-async def test_unknown_jobs(store):
-    for job in ("job_" + "0" * 32, "job_x", "", "../etc", "job_" + "0" * 32 + "}"):
-        for ask in (store.get, store.status, store.cancel):
-            with pytest.raises(JobNotFound):
-                await ask(job)
+async def test_the_number_of_an_event_is_its_id_in_the_stream(jobs, asked, redis):
+    lease = await claimed(jobs, asked)
+    await jobs.commit(lease, "step", {}, STATE)
+    assert [name for name, _ in await redis.xrange(jobs.keys.events(lease.job))] == ["1-0", "2-0"]
+
+
+async def test_takeovers_and_failures_are_counted_apart(jobs, asked, redis, lapse):
+    lease = await claimed(jobs, asked)
+    await jobs.release(lease, failure="KeyError")
+    await taken(jobs)
+    await lapse(redis, jobs.keys, lease.job)
+    await taken(jobs)
+    assert await redis.hmget(jobs.keys.job(lease.job), "failures", "takeovers") == ["1", "1"]
 
 
 async def test_a_redis_that_is_away_is_store_unavailable(own_redis, asked):
     client = connect(own_redis.url)
     store = JobStore(client)
     await store.ping()
+    lease = await claimed(store, asked)
     own_redis.kill()
-    for doomed in (store.ping(), store.claim("w"), store.stats(), store.events("job_" + "0" * 32, 0, 1)):
+    for doomed in (
+        store.ping(),
+        store.create(new_job_id(), "body", asked),
+        store.claim("w"),
+        store.beat(lease),
+        store.stats(),
+        store.events(lease.job, 0, 1),
+        store.due_webhook(1),
+    ):
         with pytest.raises(StoreUnavailable):
             await doomed
     own_redis.start()
+    assert await store.commit(lease, "step", {}, STATE) == 2  # from the append-only file
     assert await store.create(new_job_id(), "body", asked)
     await client.aclose()
 
 
-async def test_a_redis_that_cannot_write_is_store_unavailable(store, asked, redis):
+async def test_a_full_redis_changes_nothing_and_goes_on_later(jobs, asked, redis):
+    lease = await claimed(jobs, asked)
+    before = await everything(redis, jobs), await redis.hgetall(jobs.keys.job(lease.job))
+    commit = jobs.prepare(lease, "step", {}, STATE)
     await redis.config_set("maxmemory", "1")
     try:
-        with pytest.raises(StoreUnavailable):
-            await store.create(new_job_id(), "body", asked)
+        for doomed in (
+            jobs.create(new_job_id(), "body", asked),
+            commit.send(),
+            jobs.beat(lease),
+            jobs.finish(lease, JobStatus.COMPLETED),
+            jobs.release(lease),
+            jobs.release(lease, failure="KeyError"),
+            jobs.cancel(lease.job),
+        ):
+            with pytest.raises(StoreUnavailable):
+                await doomed
+        assert (await jobs.get(lease.job)).status is JobStatus.IN_PROGRESS
     finally:
         await redis.config_set("maxmemory", "0")
+    assert before == (await everything(redis, jobs), await redis.hgetall(jobs.keys.job(lease.job)))
+    assert await commit.send() == 2
+    await jobs.finish(lease, JobStatus.COMPLETED)
+    assert await everything(redis, jobs) == {}
 
 
-async def test_stats_tell_the_age_of_the_oldest(store, asked):
-    assert (await store.stats()).oldest_seconds == 0
-    await store.create(new_job_id(), "body", asked)
-    await asyncio.sleep(0.05)
-    assert 0.04 < (await store.stats()).oldest_seconds < 5
-
-
-async def test_a_cancelled_caller_is_cancelled_whatever_the_client_library_does(store, asked):
-    lease = await claimed(store, asked)
+async def test_a_cancelled_caller_is_cancelled_whatever_the_client_library_does(jobs, asked):
+    lease = await claimed(jobs, asked)
     for turns in range(12):
-        task = asyncio.create_task(store.beat(lease))
+        task = asyncio.create_task(jobs.beat(lease))
         for _ in range(turns):
             await asyncio.sleep(0)
         if task.done():
@@ -269,4 +309,4 @@ async def test_a_cancelled_caller_is_cancelled_whatever_the_client_library_does(
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-    await store.beat(lease)
+    await jobs.beat(lease)

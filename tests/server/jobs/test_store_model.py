@@ -1,30 +1,58 @@
-"""Workers, stale leases, expiry, cancels and repeated sends in any order, against a model of what a job may do."""
+"""Workers, stale leases, expiry, cancels, repeated sends and lost halves of transitions in any order, against a model
+of what a job may do: with the twin in memory, and with a real Redis whose queue falls behind."""
 
 from __future__ import annotations
 
 import asyncio
+import dataclasses
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from fakeredis import FakeAsyncRedis
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from longfold_client.types import TERMINAL, JobStatus
-from longfold_server.errors import IdempotencyMismatch, JobCancelled, LeaseLost
-from longfold_server.jobs.records import Source, StoredRequest
-from longfold_server.jobs.store import JobStore, Lease
+from longfold_server.errors import IdempotencyMismatch, JobCancelled, LeaseLost, StoreUnavailable, TooManyJobs
+from longfold_server.jobs.connection import connect
+from longfold_server.jobs.memory import MemoryStore
+from longfold_server.jobs.queue import Queue
+from longfold_server.jobs.records import Idle, Lease, Source, StoredRequest
+from longfold_server.jobs.store import JobStore
 
 ASKED = StoredRequest("What?", (Source(url="http://example.org"),))
+TOLD = dataclasses.replace(ASKED, webhook="https://example.org/hook")
 ERROR = '{"title":"t","status":500,"detail":"d","code":"c"}'
-MOST_FAILURES = 3
-MOST_STALLS = 4
+LIMITS: dict[str, Any] = {
+    "lease_seconds": 1000,
+    "max_failures": 3,
+    "max_stalled_takeovers": 4,
+    "tenant_running": 2,
+}
+TENANT_JOBS = 3
+NUMBERS = st.integers(0, 7)
+"""Jobs, in turn of two tenants; every third one has a webhook."""
+
+
+def job_of(number: int) -> str:
+    return f"job_{number:032x}"
 
 
 @dataclass
 class Model:
     body: str
+    tenant: str
+    told: bool
     status: JobStatus = JobStatus.QUEUED
     token: str = ""
     gen: int = 0
@@ -33,7 +61,13 @@ class Model:
     failures: int = 0
     stalls: int = 0
     claimed_gen: int = -1
+    ended_by: str = ""
+    left_by: str = ""
     kinds: list[str] = field(default_factory=lambda: ["created"])
+
+    @property
+    def open(self) -> bool:
+        return self.status not in TERMINAL
 
     def end(self, status: JobStatus) -> None:
         self.status, self.token, self.expired = status, "", False
@@ -41,30 +75,47 @@ class Model:
 
 
 class Jobs(RuleBasedStateMachine):
+    """What must hold of every store. `exact`: nothing the store said was lost, so that it must find what there is."""
+
     def __init__(self) -> None:
         super().__init__()
         self.runner = asyncio.Runner()
-        self.redis: Any = self.runner.run(self._connect())
-        self.store = JobStore(
-            self.redis, lease_seconds=1000, max_failures=MOST_FAILURES, max_stalled_takeovers=MOST_STALLS
-        )
         self.models: dict[str, Model] = {}
         self.leases: list[Lease] = []
+        self.store: Any = self.make()
 
-    async def _connect(self) -> Any:
-        return FakeAsyncRedis(decode_responses=True)
+    def make(self) -> Any:
+        return MemoryStore(**LIMITS)
+
+    def exact(self) -> bool:
+        return True
+
+    @property
+    def undisturbed(self) -> bool:
+        """Whether nothing was lost so far."""
+        return True
+
+    def expire_lease(self, job: str) -> None:
+        self.store._jobs[job].lease_until = 0
 
     def do(self, work: Any) -> Any:
         return self.runner.run(work)
 
-    def teardown(self) -> None:
-        self.do(self.redis.flushall())
-        self.do(self.redis.aclose())
-        self.runner.close()
+    def unfinished(self, tenant: str) -> int:
+        return sum(model.open and model.tenant == tenant for model in self.models.values())
+
+    def running(self, tenant: str) -> int:
+        return sum(one.status is JobStatus.IN_PROGRESS and one.tenant == tenant for one in self.models.values())
+
+    def chosen(self, at: int) -> Lease:
+        """Any lease, but mostly one that still holds."""
+        holding = [lease for lease in self.leases if self.models[lease.job].token == lease.token]
+        among = holding if holding and at % 4 else self.leases
+        return among[at // 4 % len(among)]
 
     def held(self, at: int) -> tuple[Lease, Model, str]:
         """A lease, its job's model, and what the store must say to a write with it."""
-        lease = self.leases[at % len(self.leases)]
+        lease = self.chosen(at)
         model = self.models[lease.job]
         if model.token != lease.token:
             return lease, model, "lost"
@@ -82,52 +133,65 @@ class Jobs(RuleBasedStateMachine):
         assert told == answer
         return told == "ok"
 
-    @rule(number=st.integers(0, 3), body=st.sampled_from(["a", "b"]))
+    @initialize(numbers=st.sets(NUMBERS, min_size=2, max_size=6))
+    def begin(self, numbers: set[int]) -> None:
+        for number in sorted(numbers):
+            self.create(number, "a")
+        self.claim()
+        self.claim()
+
+    @rule(number=NUMBERS, body=st.sampled_from(["a", "a", "a", "b"]))
     def create(self, number: int, body: str) -> None:
-        job = f"job_{number:032x}"
-        known = self.models.get(job)
+        job, tenant, request = job_of(number), f"t{number % 2}", TOLD if number % 3 == 0 else ASKED
+        known, full, exact = self.models.get(job), self.unfinished(tenant) >= TENANT_JOBS, self.exact()
+        work = self.store.create(job, body, request, tenant=tenant, priority=number % 4, tenant_jobs=TENANT_JOBS)
         if known is None:
-            assert self.do(self.store.create(job, body, ASKED))
-            self.models[job] = Model(body)
+            try:
+                assert self.do(work) and not full
+            except TooManyJobs:
+                assert full or not exact
+                return
+            self.models[job] = Model(body, tenant, request is TOLD)
         elif known.body == body:
-            assert not self.do(self.store.create(job, body, ASKED))
+            assert not self.do(work)
         else:
             try:
-                self.do(self.store.create(job, body, ASKED))
+                self.do(work)
             except IdempotencyMismatch:
                 return
             raise AssertionError("another body was taken")
 
     @rule()
     def claim(self) -> None:
+        exact = self.exact()
         expired = {job for job, model in self.models.items() if model.expired}
-        ready = {job for job, model in self.models.items() if model.status is JobStatus.QUEUED}
         claim = self.do(self.store.claim("worker"))
         # Expired jobs that may not go on are ended on the way; which comes first depends on the order of the queue.
         for job in expired:
             model = self.models[job]
-            doomed = model.cancel or (model.stalls + 1 >= MOST_STALLS and model.claimed_gen == model.gen)
-            passed = claim is None or not claim.takeover or claim.job != job
-            if passed and doomed and self.do(self.store.status(job)) in TERMINAL:
+            doomed = model.cancel or (model.stalls + 1 >= 4 and model.claimed_gen == model.gen)
+            if doomed and self.do(self.store.status(job)) in TERMINAL:
                 model.end(JobStatus.CANCELLED if model.cancel else JobStatus.FAILED)
         expired = {job for job in expired if self.models[job].expired}
-        if claim is None:
-            assert not expired and not ready
+        free = {
+            job
+            for job, model in self.models.items()
+            if model.status is JobStatus.QUEUED and self.running(model.tenant) < LIMITS["tenant_running"]
+        }
+        if isinstance(claim, Idle):
+            assert not exact or not (expired or free)
             return
-        assert claim.job in (expired or ready)
-        assert claim.takeover == bool(expired)
         model = self.models[claim.job]
+        assert model.expired or model.status is JobStatus.QUEUED
+        assert not exact or claim.job in (expired or free)
+        assert claim.takeover == model.expired and claim.tenant == model.tenant
         assert not model.cancel and claim.gen == model.gen and claim.seq == len(model.kinds)
         assert claim.token not in {lease.token for lease in self.leases}
         stalled = claim.takeover and model.claimed_gen == model.gen
         model.stalls = model.stalls + 1 if stalled else 0
-        assert model.stalls < MOST_STALLS
-        model.status, model.token, model.expired, model.claimed_gen = (
-            JobStatus.IN_PROGRESS,
-            claim.token,
-            False,
-            claim.gen,
-        )
+        assert model.stalls < 4
+        model.status, model.token, model.expired = JobStatus.IN_PROGRESS, claim.token, False
+        model.claimed_gen = claim.gen
         self.leases.append(Lease(claim))
 
     @precondition(lambda self: self.leases)
@@ -158,66 +222,266 @@ class Jobs(RuleBasedStateMachine):
             model.expired = False
 
     @precondition(lambda self: self.leases)
-    @rule(at=st.integers(0, 50), status=st.sampled_from(sorted(TERMINAL)))
-    def finish(self, at: int, status: JobStatus) -> None:
+    @rule(at=st.integers(0, 50), status=st.sampled_from(sorted(TERMINAL)), times=st.integers(1, 2))
+    def finish(self, at: int, status: JobStatus, times: int) -> None:
         lease, model, answer = self.held(at)
-        if status is JobStatus.CANCELLED and answer == "cancel":
+        repeated = model.status is status and model.ended_by == lease.token
+        if repeated or (status is JobStatus.CANCELLED and answer == "cancel"):
             answer = "ok"
         name, value = ("error", ERROR) if status is JobStatus.FAILED else ("", "")
-        if self.expect(answer, self.store.finish(lease, status, name, value, fenced=False)):
+        for _ in range(times):
+            allowed = self.expect(answer, self.store.finish(lease, status, name, value, fenced=False))
+        if allowed and model.open:
             model.end(status)
+            model.ended_by = lease.token
 
     @precondition(lambda self: self.leases)
     @rule(at=st.integers(0, 50), failure=st.booleans())
     def release(self, at: int, failure: bool) -> None:
         lease, model, answer = self.held(at)
         told = self.do(self.store.release(lease, "Bug" if failure else None))
-        if answer == "lost":
+        if model.ended_by == lease.token:
+            assert told == model.status.value
+        elif model.status is JobStatus.QUEUED and model.left_by == lease.token:
+            assert told == "released"
+        elif answer == "lost":
             assert told == "lost"
         elif answer == "cancel":
             assert told == "cancelled"
             model.end(JobStatus.CANCELLED)
+            model.ended_by = lease.token
         else:
             model.failures += failure
-            if failure and model.failures >= MOST_FAILURES:
+            if failure and model.failures >= 3:
                 assert told == "failed"
                 model.end(JobStatus.FAILED)
+                model.ended_by = lease.token
             else:
                 assert told == "released"
                 model.status, model.token, model.expired = JobStatus.QUEUED, "", False
+                model.left_by = lease.token
 
-    @precondition(lambda self: self.models)
-    @rule(number=st.integers(0, 3))
+    @rule(number=NUMBERS)
     def cancel(self, number: int) -> None:
-        job = f"job_{number:032x}"
-        if job not in self.models:
+        model = self.models.get(job_of(number))
+        if model is None:
             return
-        model = self.models[job]
-        told = self.do(self.store.cancel(job))
+        told = self.do(self.store.cancel(job_of(number), tenant=model.tenant))
         if model.status is JobStatus.QUEUED:
             model.end(JobStatus.CANCELLED)
         elif model.status is JobStatus.IN_PROGRESS:
             model.cancel = True
         assert told is model.status
 
-    @rule(number=st.integers(0, 3))
+    @rule(number=NUMBERS)
     def expire(self, number: int) -> None:
-        job = f"job_{number:032x}"
-        if self.do(self.redis.zadd(self.store.keys.leases, {job: 1}, xx=True, ch=True)):
-            self.models[job].expired = True
+        model = self.models.get(job_of(number))
+        if model is not None and model.status is JobStatus.IN_PROGRESS:
+            self.expire_lease(job_of(number))
+            model.expired = True
 
     @invariant()
     def agrees(self) -> None:
-        ready = set(self.do(self.redis.zrange(self.store.keys.ready, 0, -1)))
-        leased = set(self.do(self.redis.zrange(self.store.keys.leases, 0, -1)))
-        assert ready == {job for job, model in self.models.items() if model.status is JobStatus.QUEUED}
-        assert leased == {job for job, model in self.models.items() if model.status is JobStatus.IN_PROGRESS}
+        assert not self.undisturbed or self.exact()
+        for tenant in ("t0", "t1"):
+            assert self.unfinished(tenant) <= TENANT_JOBS
+            assert not self.undisturbed or self.running(tenant) <= 2
         for job, model in self.models.items():
             assert self.do(self.store.status(job)) is model.status
             events = self.do(self.store.events(job, 0, 1000))
             assert [event.seq for event in events] == list(range(1, len(events) + 1))
             assert [event.kind for event in events] == model.kinds
 
+    def pass_time(self) -> None:
+        """Ends every lease; what was lost must be found now."""
+        for number in range(8):
+            self.expire(number)
 
-Jobs.TestCase.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
-TestJobs = Jobs.TestCase
+    def teardown(self) -> None:
+        try:
+            self._settle()
+        finally:
+            self.close()
+
+    def _settle(self) -> None:
+        """No job is lost: whatever happened before, workers that go on end every one, and every end is told once."""
+        for _ in range(100):
+            self.claim()
+            for lease in self.leases:
+                model = self.models[lease.job]
+                if model.token == lease.token:
+                    status = JobStatus.CANCELLED if model.cancel else JobStatus.COMPLETED
+                    self.do(self.store.finish(lease, status, fenced=False))
+                    model.end(status)
+            if self.exact() and not any(model.open for model in self.models.values()):
+                break
+            self.pass_time()
+        self.agrees()
+        stats = self.do(self.store.stats())
+        told = sorted(job for job, model in self.models.items() if model.told)
+        assert not any(model.open for model in self.models.values()) and self.exact()
+        assert (stats.ready, stats.leased, stats.webhooks) == (0, 0, len(told))
+        assert sorted(self.do(self.store.due_webhook(1000))[0] for _ in told) == told
+
+    def close(self) -> None:
+        self.runner.close()
+
+
+class Behind:
+    """A queue whose hints get lost, and whose places may be taken by a worker that then sleeps."""
+
+    def __init__(self, queue: Queue) -> None:
+        self._queue = queue
+        self.losing = False
+        self.given: list[str] = []
+
+    def __getattr__(self, name: str) -> Any:
+        if self.losing and name in ("enqueue", "extend", "forget"):
+            return self._lose
+        return getattr(self._queue, name)
+
+    async def _lose(self, *args: Any, **fields: Any) -> None:
+        self.losing = False
+        raise StoreUnavailable("lost")
+
+    async def pick(self) -> str | Idle:
+        return self.given.pop() if self.given else await self._queue.pick()
+
+
+class JobsInRedis(Jobs):
+    """The same over Redis, where the queue may fall behind, unless it is `quiet`."""
+
+    def __init__(self, url: str, quiet: bool) -> None:
+        self.url = url
+        self.quiet = quiet
+        self.disturbed = False
+        self.asleep: list[str] = []
+        super().__init__()
+
+    def make(self) -> JobStore:
+        self.redis = self.do(self._connect())
+        store = JobStore(self.redis, **LIMITS)
+        self.behind = Behind(store.queue)
+        store.queue = self.behind  # type: ignore[assignment]
+        return store
+
+    async def _connect(self) -> Any:
+        client = connect(self.url)
+        await client.flushall()
+        return client
+
+    def members(self, name: str) -> list[str]:
+        return list(self.do(self.redis.zrange(self.store.keys.queue(name), 0, -1)))
+
+    def exact(self) -> bool:
+        """The queue holds what the model does, and nobody sleeps over a place."""
+        by_status = {
+            status: {job for job, model in self.models.items() if model.status is status} for status in JobStatus
+        }
+        ready, leased = by_status[JobStatus.QUEUED], by_status[JobStatus.IN_PROGRESS]
+        opened = {f"{self.models[job].tenant}/{job}" for job in ready | leased}
+        found = {name: [place.rpartition("/")[2] for place in self.members(name)] for name in ("ready", "leases")}
+        assert sorted(self.members("ready")) == sorted(self.members("waiting"))
+        assert sorted(self.members("leases")) == sorted(self.members("running"))
+        assert opened <= set(self.members("open"))
+        return (
+            set(found["ready"]) == ready
+            and set(found["leases"]) == leased
+            and not self.members("later")
+            and set(self.members("open")) == opened
+        )
+
+    @property
+    def undisturbed(self) -> bool:
+        return not self.disturbed
+
+    def expire_lease(self, job: str) -> None:
+        self.do(self.redis.hset(self.store.keys.job(job), "lease_until", 0))
+        place = self.do(self.redis.hget(self.store.keys.job(job), "place"))
+        self.do(self.redis.zadd(self.store.keys.queue("leases"), {place: 1}, xx=True))
+
+    @contextmanager
+    def _loses(self) -> Iterator[None]:
+        self.disturbed = self.behind.losing = True
+        yield
+        self.behind.losing = False
+
+    @precondition(lambda self: not self.quiet)
+    @rule(number=NUMBERS)
+    def create_and_lose(self, number: int) -> None:
+        with self._loses():
+            self.create(number, "a")
+
+    @precondition(lambda self: not self.quiet)
+    @rule()
+    def claim_and_lose(self) -> None:
+        with self._loses():
+            self.claim()
+
+    @precondition(lambda self: self.leases and not self.quiet)
+    @rule(at=st.integers(0, 50), verb=st.sampled_from(["beat", "finish", "release", "fail"]))
+    def lose(self, at: int, verb: str) -> None:
+        with self._loses():
+            if verb == "beat":
+                self.beat(at)
+            elif verb == "finish":
+                self.finish(at, JobStatus.COMPLETED, 1)
+            else:
+                self.release(at, verb == "fail")
+
+    @precondition(lambda self: not self.quiet)
+    @rule(number=NUMBERS)
+    def cancel_and_lose(self, number: int) -> None:
+        with self._loses():
+            self.cancel(number)
+
+    @precondition(lambda self: not self.quiet)
+    @rule(number=NUMBERS)
+    def reserve_and_die(self, number: int) -> None:
+        tenant = f"t{number % 2}"
+        self.disturbed = True
+        self.do(self.store.queue.reserve(job_of(number), tenant, number % 4, TENANT_JOBS))
+
+    @precondition(lambda self: not self.quiet)
+    @rule()
+    def pick_and_sleep(self) -> None:
+        self.disturbed = True
+        place = self.do(self.behind._queue.pick())
+        if isinstance(place, str):
+            self.asleep.append(place)
+
+    @precondition(lambda self: self.asleep)
+    @rule(at=st.integers(0, 50))
+    def wake(self, at: int) -> None:
+        self.behind.given = [self.asleep.pop(at % len(self.asleep))]
+        self.claim()
+
+    @precondition(lambda self: not self.quiet)
+    @rule()
+    def time_passes_in_the_queue(self) -> None:
+        """Reservations, pauses and leases of the queue end; the leases of the jobs do not."""
+        self.disturbed = True
+        for name in ("later", "leases"):
+            for place in self.members(name):
+                self.do(self.redis.zadd(self.store.keys.queue(name), {place: 1}))
+
+    def pass_time(self) -> None:
+        super().pass_time()
+        if not self.quiet:
+            self.time_passes_in_the_queue()
+
+    def close(self) -> None:
+        self.do(self.redis.aclose())
+        super().close()
+
+
+def test_in_memory() -> None:
+    run_state_machine_as_test(Jobs, settings=settings(max_examples=60, stateful_step_count=50, deadline=None))
+
+
+@pytest.mark.parametrize("quiet", [True, False])
+def test_in_redis(redis_url: str, quiet: bool) -> None:
+    run_state_machine_as_test(
+        lambda: JobsInRedis(redis_url, quiet),
+        settings=settings(max_examples=20, stateful_step_count=40, deadline=None),
+    )
