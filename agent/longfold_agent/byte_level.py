@@ -18,13 +18,12 @@ KNOWN_PATTERNS = frozenset(
             r"|\s*[\r\n]+|\s+(?!\S)|\s+"
             for number in (r"\p{N}", r"\p{N}{1,3}")
         ),
-        # one digit, a word or a run of signs with the blank before it: the demo policy
-        r" ?\d| ?\p{L}+| ?[^\s\p{L}\d]+|\s+",
+        # the demo policy: one digit, one capital before another or before a digit, a word, a run of signs
+        r"\d|[^\S\r\n]?\p{Lu}(?=[\p{Lu}\d/-])|[^\S\r\n]?\p{L}+|[^\S\r\n]?[^\s\p{L}\d]+|\s",
     }
 )
-"""Patterns without lookbehind in which no match holds a letter followed by a blank or a stop, and none that ends
-before looks past
-it: a text split there encodes as the sum of both parts."""
+"""Patterns without lookbehind in which no match holds a letter followed by a blank or a stop, and in which what a
+match looks ahead for is never a blank or a stop: a text split there encodes as the sum of both parts."""
 
 
 class Differs(Exception):

@@ -2,9 +2,8 @@
 models.
 
 A cut depends only on the text that follows the chunk's start, on the budget and on the tokenizer, never on how the
-text arrives or on
-earlier chunks: restarting at the end of any chunk gives the same later chunks. Nothing is lost: the chunks of a
-document concatenate to the document.
+text arrives or on earlier chunks: restarting at the end of any chunk gives the same later chunks. Nothing is lost: the
+chunks of a document concatenate to the document.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import re
 import unicodedata
-from collections.abc import AsyncIterator, Generator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Generator, Iterator, Sequence
 from typing import Protocol, runtime_checkable
 
 from longfold_agent.protocols import Tokens
@@ -96,6 +95,10 @@ class _Plain:
         return self._tokens.count(self._text[:end])
 
 
+def _measuring(tokens: Tokens) -> Callable[[str], _Measured]:
+    return tokens.measure if isinstance(tokens, _Measuring) else lambda text: _Plain(text, tokens)
+
+
 def chunks(
     source: TextSource, tokens: Tokens, budget: int, start: Position = BEGINNING, first_index: int = 0
 ) -> Generator[Chunk, None, None]:
@@ -118,12 +121,13 @@ def chunks(
 def _chunks(
     source: TextSource, tokens: Tokens, budget: int, start: Position, index: int
 ) -> Generator[Chunk, None, None]:
+    measure = _measuring(tokens)
     for document in range(start.document, source.documents):
         at = start if document == start.document else Position(document)
         pieces = source.pieces(document, at)
         window = _Window(pieces)
         try:
-            while (cut := _cut(window, tokens, budget)) is not None:
+            while (cut := _cut(window, tokens, measure, budget)) is not None:
                 text, count = cut
                 end = Position(document, at.char + len(text), at.byte + len(text.encode("utf-8", "surrogatepass")))
                 yield Chunk(index, at, end, text, count)
@@ -194,7 +198,9 @@ class _Window:
         self._start += size
 
 
-def _cut(window: _Window, tokens: Tokens, budget: int) -> tuple[str, int] | None:
+def _cut(
+    window: _Window, tokens: Tokens, measure: Callable[[str], _Measured], budget: int
+) -> tuple[str, int] | None:
     """The next chunk's text and its tokens; None at the end of the document."""
     most = LONGEST_TOKEN * budget
     sample = _sample(window.head(TYPICAL_TOKEN * budget)[0], budget)
@@ -203,7 +209,7 @@ def _cut(window: _Window, tokens: Tokens, budget: int) -> tuple[str, int] | None
     size = min(most, int(budget * len(sample) / max(1, tokens.count(sample)) * MARGIN) + 32)
     while True:
         head, ended = window.head(size)
-        measured = tokens.measure(head) if isinstance(tokens, _Measuring) else _Plain(head, tokens)
+        measured = measure(head)
         limit = measured.reach(budget)
         if limit < len(head) or ended or size == most:
             break

@@ -72,7 +72,7 @@ def route(
     except Unsupported as error:
         if mode is Mode.DIRECT:
             raise
-        reason = f"Reading chunk by chunk: the {profile.name} profile has no single pass ({error})."
+        reason = f"Reading chunk by chunk: {error}."
         return RouteDecision(Mode.FOLD, reason, 0, window)
     whole, counted = _gather(documents, tokens, room - frame)
     prompt = frame + counted

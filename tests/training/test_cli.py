@@ -7,17 +7,16 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 
 from longfold_training.cli import INTERRUPTED, main, parser
-from longfold_training.demo import recipe, train
+from longfold_training.demo import train
 from longfold_training.demo.export import load_policy
 from longfold_training.demo.filler import prose
-from longfold_training.demo.recipe import recipe as shipped
 from longfold_training.demo.schedule import LOADS, Load
 
 
@@ -30,10 +29,7 @@ def little(monkeypatch: pytest.MonkeyPatch) -> None:
             yield " ".join(paragraph)
 
     monkeypatch.setattr(train, "corpus", corpus)
-    # Two phases of two steps each; everything else of a phase is as shipped.
-    monkeypatch.setattr(
-        recipe, "recipe", lambda seed, threads: tuple(replace(one, steps=2, ends=0) for one in shipped(seed, threads))
-    )
+    monkeypatch.setattr(train, "Config", partial(train.Config, steps=2))
     for length in (64, 128, 256):
         monkeypatch.setitem(LOADS, length, Load(32, 2, 160, 3))
 
@@ -76,7 +72,7 @@ def test_a_stopped_run_goes_on_and_ends_in_a_policy_folder(
         assert main(arguments) == INTERRUPTED
     assert signal.getsignal(number) is handler
     assert "Stopped after step 1" in capsys.readouterr().err
-    assert torch.load(tmp_path / "run" / "phase-1" / "checkpoint.pt", weights_only=True)["step"] == 1
+    assert torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)["step"] == 1
 
     assert main([*arguments, "--seed", "1", "--resume"]) == 1
     assert "other settings" in capsys.readouterr().err
@@ -90,7 +86,7 @@ def test_a_stopped_run_goes_on_and_ends_in_a_policy_folder(
     card = (policy / "README.md").read_text()
     assert "longfold-train demo --seed 0" in card
     assert all(family in card for family in ("single", "update", "choice", "false_write"))
-    assert json.loads((tmp_path / "run" / "phase-2" / "metrics.jsonl").read_text().splitlines()[-1])["step"] == 2
+    assert json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[-1])["step"] == 2
 
     before = (policy / "model.safetensors").read_bytes()
     (policy / "README.md").unlink()

@@ -93,12 +93,11 @@ def _demo(given: argparse.Namespace) -> int:
     )
 
     from longfold_training.demo.export import export, model_card
-    from longfold_training.demo.recipe import recipe
-    from longfold_training.demo.train import Run, validate
+    from longfold_training.demo.train import Config, Run, validate
 
     console = Console(stderr=True)
     console.print("Preparing the text and the tokenizer (about half a minute).")
-    phases = recipe(given.seed, given.threads)
+    run = Run(given.out, Config(seed=given.seed, threads=given.threads), resume=given.resume)
     columns = (
         TextColumn("training"),
         BarColumn(),
@@ -108,31 +107,18 @@ def _demo(given: argparse.Namespace) -> int:
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),
     )
-    run, tokens = None, 0
+    config = run.config
     with _interrupts() as asked, Progress(*columns, console=console) as progress:
-        task = progress.add_task("training", total=sum(config.last for config in phases), note="")
-        before = 0
-        for number, config in enumerate(phases, start=1):
-            run = Run(
-                given.out / f"phase-{number}",
-                config,
-                resume=given.resume,
-                tokenizer=run.tokenizer if run else None,
-                weights=run.policy if run else None,
-            )
-            progress.update(task, completed=before + run.step)
-            for row in run.train(stopped=asked.is_set):
-                found = row.get("validation", {})
-                note = f"loss {row['loss']:.3f}" + (f"  found {found['find']:.0%}" if "find" in found else "")
-                progress.update(task, completed=before + row["step"], note=note)
-            if run.step < config.last:
-                console.print(f"Stopped after step {run.step} of phase {number}; go on with --resume.")
-                return INTERRUPTED
-            before += config.last
-            tokens += run.tokens
-    assert run is not None
-    figures = validate(run.policy, run.tokenizer, phases[-1].stages[-1][0], "train", 6)
-    card = model_card(run.config.shape, before, tokens, given.seed, figures)
+        task = progress.add_task("training", total=config.steps, completed=run.step, note="")
+        for row in run.train(stopped=asked.is_set):
+            found = row.get("validation", {})
+            note = f"loss {row['loss']:.3f}" + (f"  found {found['find']:.0%}" if "find" in found else "")
+            progress.update(task, completed=row["step"], note=note)
+    if run.step < config.steps:
+        console.print(f"Stopped after step {run.step}; go on with --resume.")
+        return INTERRUPTED
+    figures = validate(run.policy, run.tokenizer, config.stages[-1][0], "train", 6, config.ordinary)
+    card = model_card(config.shape, run.step, run.tokens, config.seed, figures)
     folder = export(run.policy, run.tokenizer, given.out / "policy", card)
     console.print(f"Policy written to {folder}")
     return 0

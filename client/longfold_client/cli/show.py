@@ -25,7 +25,7 @@ def answer_lines(result: AnswerResult) -> Iterator[tuple[str, bool]]:
         )
         yield f"Partial answer ({why}): {result.read_fraction:.0%} of the text was read.", False
     if result.invalid_steps:
-        yield f"{count(result.invalid_steps, 'chunk')} could not be used; what they say may be missing.", False
+        yield f"No usable reply on {count(result.invalid_steps, 'chunk')}; what stands there may be missing.", False
     yield _summary(result), True
     if result.model.notice:
         yield one_line(result.model.notice, 1000), True

@@ -37,7 +37,7 @@ def corpus(seed: int) -> Iterator[str]:
         yield " " + " ".join(phrases("phrases"))
         yield " " + " ".join(phrase.split(":")[-1] for phrase in phrases("attributes"))
     for _ in range(1500):
-        story = make_story(rng, 96, 4, "train")
+        story = make_story(rng, 96, 4, "train", 0.75)
         yield story.text
         for made in rows.exercises(rng, story, 3):
             yield from (part.split(">")[-1] for part in (made.prompt + made.target).split("<"))

@@ -32,7 +32,7 @@ _SKIPPED = (
 """Standard-library folders not read: tests, and `pydoc_data`, whose topics are kept as documents for evaluation."""
 
 _SHARES: dict[Split, dict[str, float]] = {
-    "train": {"prose": 0.45, "library": 0.2, "grammar": 0.35},
+    "train": {"prose": 0.5, "library": 0.25, "grammar": 0.25},
     "heldout": {"prose": 0.65, "library": 0.35},
 }
 """How often a run comes from each source; the filler grammar is never used as held-out text."""

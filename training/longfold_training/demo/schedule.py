@@ -38,14 +38,14 @@ class Schedule:
     warmup: int = 30
     decay: float = 0.6
     """Share of the steps over which the learning rate falls to zero: accuracy arrives in the decay."""
-    stages: tuple[tuple[int, float], ...] = ((64, 0.0), (128, 0.25), (256, 0.55))
+    stages: tuple[tuple[int, float], ...] = ((64, 0.0), (128, 0.12), (256, 0.4))
     """Chunk length and the share of the steps after which it begins."""
     review: float = 0.4
     """Share of steps that repeat a shorter length once a longer one has begun."""
 
     ordinary_until: float = 0.1
     """Share of the steps until which the share of ordinary statements falls from one to `ordinary_floor`."""
-    ordinary_floor: float = 0.12
+    ordinary_floor: float = 0.75
 
     def ordinary(self, step: int) -> float:
         """Share of ordinary statements at a step: binding a value to its key comes before all ways of saying it."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from random import Random
 
 from longfold_training.demo.grammar import article, capital, expand, sentence
-from longfold_training.demo.ordinary import CHANGES, STATEMENTS, lines
+from longfold_training.demo.ordinary import ORDINARY
 from longfold_training.demo.rules import RULES
 from longfold_training.demo.words import words
 
@@ -69,15 +69,15 @@ def state(rng: Random, fact: Fact, other: Fact, third: Fact) -> Passage:
 def ordinary(rng: Random, fact: Fact, before: str) -> Passage:
     """A statement, or mostly a change where there was a value before, as people ordinarily write it."""
     changed = before and rng.random() < 0.7
-    template = rng.choice(_CHANGES if changed else _STATEMENTS)
-    core = expand(rng, template, bindings(fact, before))
+    template = rng.choice(ORDINARY["change" if changed else "statement"])
+    bound = bindings(fact, before)
+    text = expand(rng, template, bound)
+    opens = text.startswith(fact.value) and fact.value[0].islower()
+    if opens or rng.random() < (0.45 if changed else 0.3):
+        text = f"{expand(rng, rng.choice(ORDINARY['newslead' if changed else 'lead']), bound)} {text}"
     if rng.random() < 0.3:
-        core = _lead(rng, fact, template, core)
-    return Passage(sentence(rng, core), (fact,))
-
-
-_STATEMENTS = lines(STATEMENTS)
-_CHANGES = lines(CHANGES)
+        text += expand(rng, rng.choice(ORDINARY["tail"]), bound)
+    return Passage(sentence(rng, text), (fact,))
 
 
 def update(rng: Random, fact: Fact, before: str) -> Passage:

@@ -36,29 +36,22 @@ from longfold_training.errors import CheckpointError
 class Config:
     """One training run."""
 
-    steps: int = 2600
+    steps: int = 6000
     """Optimiser steps; the default is the shipped policy's length."""
     seed: int = 0
     shape: Shape = field(default_factory=Shape)
     peak: float = 4e-3
     decay: float = 0.6
-    stages: tuple[tuple[int, float], ...] = ((64, 0.0), (128, 0.25), (256, 0.55))
-    ordinary_floor: float = 0.12
-    """Least share of ordinary statements, see `Schedule`."""
-    ends: int = 0
-    """Step after which the run stops short of its schedule, 0 for its end."""
+    stages: tuple[tuple[int, float], ...] = ((64, 0.0), (128, 0.12), (256, 0.4))
+    ordinary: float = 0.75
+    """Share of statements as people ordinarily write them; the others say it in every way the grammar knows."""
     threads: int = 2
     report_every: int = 25
     validate_every: int = 400
     checkpoint_every: int = 200
 
     def schedule(self) -> Schedule:
-        return Schedule(self.steps, self.peak, decay=self.decay, stages=self.stages, ordinary_floor=self.ordinary_floor)
-
-    @property
-    def last(self) -> int:
-        """The step the run ends with."""
-        return self.ends or self.steps
+        return Schedule(self.steps, self.peak, decay=self.decay, stages=self.stages, ordinary_floor=self.ordinary)
 
 
 def make_batch(
@@ -84,14 +77,16 @@ def loss_of(policy: Policy, batch: Batch, total: torch.Tensor | None = None) -> 
 
 
 @torch.no_grad()
-def validate(policy: Policy, tokenizer: Tokenizer, chunk: int, split: Split, batches: int) -> dict[str, float]:
+def validate(
+    policy: Policy, tokenizer: Tokenizer, chunk: int, split: Split, batches: int, ordinary: float = 0.0
+) -> dict[str, float]:
     """Exact match of whole replies (teacher forced) by tag, and the gate's two error rates, on fresh rows of a
     split."""
     rng = Random(f"validate/{split}/{chunk}")
     right: dict[str, list[bool]] = {}
     false_writes = missed = idle = active = 0
     for _ in range(batches):
-        batch = make_batch(rng, tokenizer, LOADS[chunk], split, vary=False)
+        batch = make_batch(rng, tokenizer, LOADS[chunk], split, vary=False, ordinary=ordinary)
         places = batch.weights[:, 1:] > 0
         hidden = policy.hidden(batch.tokens, batch.positions, batch.mask)
         best = policy.logits(hidden[:, :-1][places]).argmax(-1).tolist()
@@ -147,7 +142,6 @@ class Run:
 
     resume: go on from the folder's checkpoint where it has one; else everything in the folder is begun anew.
     tokenizer: used by a new run instead of the one trained on `corpus(seed)`.
-    weights: what a new run starts from instead of the structured initialisation.
     Raises `CheckpointError` when the checkpoint is unreadable or belongs to other settings.
     """
 
@@ -158,7 +152,6 @@ class Run:
         *,
         resume: bool = False,
         tokenizer: Tokenizer | None = None,
-        weights: Policy | None = None,
     ) -> None:
         self.folder = folder
         self.config = config
@@ -182,10 +175,7 @@ class Run:
         if resume:
             self._load()
         else:
-            if weights is None:
-                initialise(self.policy, config.seed)
-            else:
-                self.policy.load_state_dict(weights.state_dict())
+            initialise(self.policy, config.seed)
             (folder / "checkpoint.pt").unlink(missing_ok=True)
         self._keep_metrics()
         self.tokenizer.save(str(path))
@@ -259,11 +249,11 @@ class Run:
         return float(loss.detach())
 
     def train(self, until: int | None = None, stopped: Callable[[], bool] = lambda: False) -> Iterator[dict[str, Any]]:
-        """Train to step `until` (default: `config.last`), yielding each metrics row after writing it.
+        """Train to step `until` (default: `config.steps`), yielding each metrics row after writing it.
 
         stopped: asked after every step; when it says yes, the checkpoint is written and training ends early.
         """
-        end = self.config.last if until is None else min(until, self.config.last)
+        end = self.config.steps if until is None else min(until, self.config.steps)
         smooth, began, first = math.nan, time.monotonic(), self.step
         while self.step < end:
             loss = self.train_step()
@@ -276,7 +266,7 @@ class Run:
             if row is not None and (self.step % self.config.validate_every == 0 or self.step == end):
                 begun = [chunk for chunk, share in self.config.stages if share <= self.step / self.config.steps]
                 chunk = min(begun[-1], 256)
-                row["validation"] = validate(self.policy, self.tokenizer, chunk, "train", 6)
+                row["validation"] = validate(self.policy, self.tokenizer, chunk, "train", 6, self.config.ordinary)
                 row["validation_chunk"] = chunk
             if self.step % self.config.checkpoint_every == 0 or self.step == end:
                 self.save()

@@ -150,7 +150,7 @@ _ANY = (
 WORDY = frozenset({"person", "place", "phrase"})
 """Kinds made of letters only: in a random frame nothing but a linking word shows where such a value begins."""
 
-TYPED_SHARE = 0.65
+TYPED_SHARE = 0.85
 """How often a value looks as its attribute's kind suggests; the rest teaches that any attribute may have any value."""
 
 

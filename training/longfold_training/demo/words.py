@@ -98,18 +98,18 @@ def attribute(rng: Random, split: Split) -> Attribute:
 
 def _attribute(rng: Random, split: Split) -> Attribute:
     shape = rng.random()
-    if split == "heldout" or shape < 0.5:
+    if split == "heldout" or shape < 0.62:
         return rng.choice(attributes(split))
-    if shape < 0.75:
+    if shape < 0.87:
         head = rng.choice(words("attribute_heads"))
         return Attribute(f"{rng.choice(words('attribute_mods'))} {head}", _HEAD_KINDS.get(head, "num"))
     kind = rng.choice(("num", "code", "measure", "money", "phrase", "person", "place"))
     noun = rng.choice(words("nouns"))
-    if shape < 0.85:
+    if shape < 0.92:
         return Attribute(noun, kind)
-    if shape < 0.93:
-        return Attribute(f"{rng.choice(words('nouns'))} {noun}", kind)
     if shape < 0.96:
+        return Attribute(f"{rng.choice(words('nouns'))} {noun}", kind)
+    if shape < 0.98:
         return Attribute(f"{rng.choice(words('adjectives'))} {noun}", kind)
     return Attribute(f"{rng.choice(_OF_HEADS)} of {noun}", kind)
 
