@@ -198,9 +198,7 @@ class _Window:
         self._start += size
 
 
-def _cut(
-    window: _Window, tokens: Tokens, measure: Callable[[str], _Measured], budget: int
-) -> tuple[str, int] | None:
+def _cut(window: _Window, tokens: Tokens, measure: Callable[[str], _Measured], budget: int) -> tuple[str, int] | None:
     """The next chunk's text and its tokens; None at the end of the document."""
     most = LONGEST_TOKEN * budget
     sample = _sample(window.head(TYPICAL_TOKEN * budget)[0], budget)
