@@ -66,7 +66,7 @@ async def raw(engine: str, texts: list[str]) -> float:
 async def served(engine: str, texts: list[str]) -> float:
     """Seconds until all folds have answered, submitted at once."""
     async with (
-        stack(engine, profile="demo", worker_concurrency=len(texts)) as running,
+        stack(engine, profile="demo", worker_concurrency=len(texts), speculation=0) as running,
         AsyncClient(running.url) as client,
     ):
         documents = [await client.upload(text.encode(), title=f"part {number}") for number, text in enumerate(texts)]

@@ -51,7 +51,7 @@ async def measure(options: argparse.Namespace) -> int:
     made = documents(options)
     asked, right, wrong, steps = Counter[str](), Counter[str](), list[str](), 0
     async with real_engine() as engine:
-        settings = {"worker_concurrency": 12}
+        settings = {"worker_concurrency": 12, "speculation": 0}
         async with stack(engine, profile="demo", **settings) as running, AsyncClient(running.url) as client:
             for number in track(range(len(made)), description="reading"):
                 uploaded = await client.upload(made[number].text.encode(), title=f"document {number}")

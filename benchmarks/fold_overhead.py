@@ -30,7 +30,7 @@ CHARACTERS_PER_STEP = 800
 
 async def fold(engine: str, steps: int) -> tuple[float, float, int, list[float]]:
     """Of one fold over `steps` chunks or more: wall seconds, the engine's seconds, its calls, our seconds per step."""
-    async with stack(engine, chunk_tokens=CHUNK_TOKENS) as running, AsyncClient(running.url) as client:
+    async with stack(engine, chunk_tokens=CHUNK_TOKENS, speculation=0) as running, AsyncClient(running.url) as client:
         document = await client.upload(prose(steps * CHARACTERS_PER_STEP).encode(), title="manual")
         before = httpx.get(f"{engine}/stub", trust_env=False).json()
         started = time.perf_counter()

@@ -207,7 +207,7 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=10_000)
     parser.add_argument("--streams", type=int, default=1_000)
     parser.add_argument("--concurrency", type=int, default=64, help="jobs the worker reads at once")
-    parser.add_argument("--latency", type=float, default=1.0, help="seconds of an engine call")
+    parser.add_argument("--latency", type=float, default=2.0, help="seconds of an engine call")
     return asyncio.run(measure(parser.parse_args()))
 
 

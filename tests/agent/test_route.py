@@ -116,7 +116,7 @@ def test_the_mode_can_be_asked_for() -> None:
 def test_a_profile_without_a_single_pass_folds() -> None:
     profile = without_direct()
     decision = route(QUERY, [("t", ["short"])], profile=profile, tokens=Pieces(), window=100_000)
-    assert decision.mode is Mode.FOLD and "demo-like" in decision.reason and "no single pass" in decision.reason
+    assert decision.mode is Mode.FOLD and decision.reason == "Reading chunk by chunk: one pass only over short text."
     with pytest.raises(Unsupported):
         route(QUERY, [("t", ["short"])], profile=profile, tokens=Pieces(), window=100_000, mode="direct")
 

@@ -25,7 +25,7 @@ import httpx
 from longfold_server.stack.errors import BadConfiguration, NotInstalled
 from longfold_server.stack.processes import Child, Command, Patience, Report, Status
 
-WINDOW_MOST = 65_536
+WINDOW_MOST = 98_304
 """A chunk, the memory and the output of the largest profile; a longer window only costs KV cache."""
 PATIENCE = Patience(
     start=900.0, grace=10.0, check_every=3.0, unhealthy=90.0, backoff_first=1.0, backoff_most=30.0, attempts=3

@@ -81,7 +81,7 @@ def test_the_operators_window_and_flags_win(model: Path) -> None:
     ("config", "expected"),
     [
         ({"max_position_embeddings": 2048}, 2048),
-        ({"max_position_embeddings": 262_144}, 65_536),
+        ({"max_position_embeddings": 262_144}, 98_304),
         ({"text_config": {"max_position_embeddings": 8192}}, 8192),
         ({}, None),
     ],

@@ -25,7 +25,8 @@ async def test_a_key_is_found_by_its_id_and_never_stored(keys, redis):
 async def test_keys_differ_and_have_tenants_of_their_own(keys):
     made = [await keys.create("one") for _ in range(3)]
     assert len({text for text, _ in made}) == len({key.tenant for _, key in made}) == 3
-    assert [key.id for key in await keys.all()] == [key.id for _, key in sorted(made, key=lambda one: one[1].created)]
+    in_order = sorted((key for _, key in made), key=lambda key: (key.created, key.id))
+    assert [key.id for key in await keys.all()] == [key.id for key in in_order]
 
 
 async def test_a_revoked_key_stays_revoked_at_its_first_moment(keys):
