@@ -22,6 +22,7 @@ from pathlib import Path
 
 import httpx
 
+from longfold_server.ending import end
 from longfold_server.settings import is_loopback
 from longfold_server.stack import models, redis, vllm
 from longfold_server.stack.errors import AlreadyRunning, BadConfiguration, StackError
@@ -116,9 +117,7 @@ class Stack:
 
     async def stop(self) -> None:
         """End the service first, so that it gives its jobs back, then vLLM and Redis. Safe to call at any time."""
-        for task in self._watchers:
-            task.cancel()
-        await asyncio.gather(*self._watchers, return_exceptions=True)
+        await end(*self._watchers)
         self._watchers.clear()
         server = self.children.get("server")
         if server is not None:
