@@ -12,6 +12,7 @@ import asyncio
 import statistics
 import tempfile
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -25,7 +26,7 @@ from service import TOKENIZER
 
 from longfold_agent import load_tokens
 from longfold_client.sse import EventParser
-from longfold_client.types import FINAL_EVENTS, Event
+from longfold_client.types import FINAL_EVENTS, Event, EventType
 
 BUDGET = 24
 CHUNKS = 3
@@ -42,7 +43,8 @@ FINAL = {kind.value for kind in FINAL_EVENTS}
 class Heard:
     """What all streams said."""
 
-    opened: int = 0
+    openings: list[float] = field(default_factory=list)
+    """Seconds from each request to its first event."""
     delays: list[float] = field(default_factory=list)
     wrong: int = 0
     """Streams with a gap or a repeat, or without a final event."""
@@ -55,25 +57,29 @@ class Asking:
     client: httpx.AsyncClient
     texts: list[str]
     refused: int = 0
+    """Requests answered by an error, or by a lost connection."""
 
     async def post(self, number: int) -> tuple[str, float]:
+        """The job's id, "" when it was refused, and the seconds."""
         text = self.texts[number % len(self.texts)]
         body = {"question": f"What of {number}?", "documents": [{"text": text}], "mode": "fold"}
         reply, seconds = await self._timed("POST", "/answer", body)
-        return (reply.json()["id"] if reply.status_code == 202 else ""), seconds
+        return ("" if reply is None else reply.json()["id"]), seconds
 
     async def get(self, job: str) -> float:
         return (await self._timed("GET", f"/answer/{job}", None))[1]
 
-    async def _timed(self, method: str, path: str, body: object) -> tuple[httpx.Response, float]:
+    async def _timed(self, method: str, path: str, body: object) -> tuple[httpx.Response | None, float]:
         began = time.perf_counter()
-        reply = await self.client.request(method, path, json=body)
-        self.refused += reply.status_code >= 400
+        reply = None
+        with suppress(httpx.TransportError, httpx.HTTPStatusError):
+            reply = (await self.client.request(method, path, json=body)).raise_for_status()
+        self.refused += reply is None
         return reply, time.perf_counter() - began
 
 
 async def fill(asking: Asking, jobs: int) -> tuple[list[str], list[float]]:
-    """Ids and seconds of `jobs` requests, `AT_ONCE` in flight."""
+    """Ids of the jobs made and seconds of the requests: `jobs` of them, `AT_ONCE` in flight."""
     numbers = iter(range(jobs))
     made: list[tuple[int, str, float]] = []
 
@@ -82,30 +88,47 @@ async def fill(asking: Asking, jobs: int) -> tuple[list[str], list[float]]:
             made.append((number, *(await asking.post(number))))
 
     await asyncio.gather(*(some() for _ in range(AT_ONCE)))
-    return [job for _, job, _ in sorted(made)], [seconds for _, _, seconds in made]
+    return [job for _, job, _ in sorted(made) if job], [seconds for _, _, seconds in made]
 
 
-async def follow(client: httpx.AsyncClient, job: str, heard: Heard, turn: asyncio.Semaphore) -> None:
-    """One stream from its first event to its last."""
-    last, kind, parser, opening = 0, "", EventParser(), True
-    await turn.acquire()
+async def follow(client: httpx.AsyncClient, job: str, heard: Heard, opened: asyncio.Event) -> None:
+    """One stream from its first event to its last. `opened` is set at the first, or when there is none."""
+    last, gaps, kind, parser, began = 0, 0, "", EventParser(), time.perf_counter()
     try:
         async with client.stream("GET", f"/answer/{job}/events") as reply:
             async for piece in reply.aiter_bytes():
                 now = time.time()
                 for message in parser.feed(piece):
+                    kind = message.event
+                    if kind == EventType.RECONNECT:
+                        break
                     event = Event.model_validate_json(message.data)
-                    if opening:
-                        heard.opened, opening = heard.opened + 1, False
-                        turn.release()
-                    else:
+                    if opened.is_set():
                         heard.delays.append(now - event.at.timestamp())
-                    heard.wrong += event.seq != last + 1
-                    last, kind = event.seq, event.type.value
+                    else:
+                        heard.openings.append(time.perf_counter() - began)
+                        opened.set()
+                    gaps += event.seq != last + 1
+                    last = event.seq
     except httpx.TransportError:
-        if opening:
-            turn.release()
-    heard.wrong += kind not in FINAL
+        kind = ""
+    finally:
+        opened.set()
+    heard.wrong += gaps > 0 or kind not in FINAL
+
+
+async def open_all(client: httpx.AsyncClient, jobs: list[str], heard: Heard) -> list[asyncio.Task[None]]:
+    """The streams of the jobs, each after its first event; `AT_ONCE` are opened at once."""
+    turn = asyncio.Semaphore(AT_ONCE)
+
+    async def one(job: str) -> asyncio.Task[None]:
+        async with turn:
+            opened = asyncio.Event()
+            following = asyncio.create_task(follow(client, job, heard, opened))
+            await opened.wait()
+            return following
+
+    return await asyncio.gather(*(one(job) for job in jobs))
 
 
 async def steady(asking: Asking, jobs: list[str], until: asyncio.Event) -> tuple[list[float], list[float]]:
@@ -157,10 +180,7 @@ async def under_load(running: Replicas, options: argparse.Namespace) -> list[Row
         jobs, filled = await fill(asking, options.jobs)
         seconds, after = time.perf_counter() - began, load.seconds()
         full = load.memory()
-        turn = asyncio.Semaphore(AT_ONCE)
-        following = [asyncio.create_task(follow(streaming, job, heard, turn)) for job in jobs[: options.streams]]
-        while heard.opened < options.streams and not all(task.done() for task in following):
-            await asyncio.sleep(0.1)
+        following = await open_all(streaming, jobs[: options.streams], heard)
         open_memory = load.memory()
         await worker.start()
         ended = asyncio.Event()
@@ -174,6 +194,8 @@ async def under_load(running: Replicas, options: argparse.Namespace) -> list[Row
         Row(f"POST /answer, filling the queue, {AT_ONCE} at once", options.jobs / seconds, "jobs/s"),
         Row("POST /answer, filling the queue, p50", statistics.median(filled) * 1e3, "ms"),
         Row("POST /answer, filling the queue, p99", p99(filled), "ms"),
+        Row("event stream, from the request to its first event, p99", p99(heard.openings), "ms"),
+        Row("POST /answer, streams open, p50", statistics.median(posts) * 1e3, "ms"),
         Row("POST /answer, streams open, p99", p99(posts), "ms"),
         Row("GET /answer/{job}, streams open, p50", statistics.median(gets) * 1e3, "ms"),
         Row("GET /answer/{job}, streams open, p99", p99(gets), "ms"),

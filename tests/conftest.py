@@ -1,4 +1,7 @@
-"""Options of the whole suite."""
+"""Options and fixtures of the whole suite."""
+
+import signal
+from collections.abc import Iterator
 
 import pytest
 
@@ -7,3 +10,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("longfold")
     group.addoption("--chaos-seed", type=int, help="seed of the chaos runs (default: the ones of the tests)")
     group.addoption("--chaos-seconds", type=float, help="how long the chaos runs disturb (default: as each test says)")
+
+
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Processes that the test starts hear SIGINT, also where the run itself was started with SIGINT ignored, as a shell
+    does for what it starts in the background: that would be inherited."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

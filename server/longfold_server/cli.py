@@ -209,23 +209,14 @@ def _with_settings(given: dict[str, Any], work: Callable[[Settings], int]) -> in
     from pydantic import ValidationError
 
     from longfold_server.errors import ServerError
-    from longfold_server.settings import Settings
+    from longfold_server.settings import Settings, in_words
 
     try:
         return work(Settings(**given))
     except ValidationError as error:
-        # Never pydantic's own text: it would print the values, keys among them.
-        problems = [
-            f"{_variable(item['loc'])}: {item['msg'].removeprefix('Value error, ')}"
-            for item in error.errors(include_input=False)
-        ]
-        return _fail("; ".join(problems))
+        return _fail(in_words(error))
     except ServerError as error:
         return _fail(str(error))
-
-
-def _variable(location: tuple[int | str, ...]) -> str:
-    return f"LONGFOLD_{str(location[0]).upper()}" if location else "settings"
 
 
 def _fail(text: str) -> int:

@@ -19,6 +19,10 @@ from longfold_server.settings import Settings
 
 GRACE_SECONDS = 20
 """How long open requests may take to end once the drain has begun."""
+KEEP_ALIVE_SECONDS = 75
+"""Longer than clients and load balancers keep an idle connection (httpx 5 s, nginx 60 s). Whoever closes first must be
+the one that sends: a request that meets a connection just being closed is lost, and its sender cannot know whether it
+was done."""
 
 
 class DrainingServer(uvicorn.Server):
@@ -58,6 +62,7 @@ def make_server(app: FastAPI, settings: Settings) -> DrainingServer:
         log_config=None,
         access_log=False,
         server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=GRACE_SECONDS + round(settings.drain_seconds),
     )
     # Nobody routes requests to a worker: it leaves as soon as its jobs are given back.

@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -34,6 +34,17 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return False
+
+
+def in_words(error: ValidationError) -> str:
+    """What is wrong with the settings, in one sentence. Never pydantic's own text: it would print the values,
+    keys among them."""
+    problems = error.errors(include_input=False)
+    return "; ".join(f"{_variable(item['loc'])}: {item['msg'].removeprefix('Value error, ')}" for item in problems)
+
+
+def _variable(location: tuple[int | str, ...]) -> str:
+    return f"LONGFOLD_{str(location[0]).upper()}" if location else "settings"
 
 
 class Settings(BaseSettings):

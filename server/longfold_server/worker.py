@@ -19,7 +19,7 @@ from longfold_server.drain import Drain
 from longfold_server.ending import end
 from longfold_server.errors import DocumentsUnavailable, Interrupted, JobCancelled, LeaseLost, StoreUnavailable
 from longfold_server.jobs.bell import Bell
-from longfold_server.jobs.records import Claim, Lease
+from longfold_server.jobs.records import Claim, Ended, Lease
 from longfold_server.problems import problem_of
 
 IDLE_SECONDS = 0.5
@@ -116,6 +116,8 @@ class Worker:
                 found = await self._store.claim(self.name)
                 if isinstance(found, Claim):
                     return self._begin(found)
+                if isinstance(found, Ended):
+                    return self._count_ended(found)
                 pause = max(SOONEST_SECONDS, min(pause, found.seconds))
         except StoreUnavailable:
             pause = AWAY_SECONDS
@@ -217,10 +219,17 @@ class Worker:
 
     async def _give_back(self, lease: Lease, failure: str) -> None:
         left = await self._store.release(lease, failure=failure, pause_seconds=FAILURE_PAUSE_SECONDS)
-        if left == JobStatus.FAILED:
-            self._parts.metrics.finished.labels(status=left).inc()
+        if left in (JobStatus.FAILED, JobStatus.CANCELLED):
+            self._count_ended(Ended(lease.job, JobStatus(left)))
+
+    def _count_ended(self, ended: Ended) -> None:
+        """Of a job that the store has ended, rather than its work."""
+        self._parts.metrics.finished.labels(status=ended.status.value).inc()
+        if ended.status is JobStatus.FAILED:
             self._parts.metrics.failures.labels(code=Code.JOB_POISONED).inc()
-            log.error("job_poisoned", extra={"job": lease.job})
+            log.error("job_poisoned", extra={"job": ended.job})
+        else:
+            log.info("job_cancelled", extra={"job": ended.job})
 
     async def _cancel(self, lease: Lease) -> None:
         if await self._tell(lambda: self._store.finish(lease, JobStatus.CANCELLED, fenced=False)):

@@ -140,6 +140,7 @@ def test_status_steps_events_and_cancel(longfold: Any, service: Any) -> None:
     assert json.loads(longfold("status", "job_1", "--json").out)["status"] == "cancelled"
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_cancels_the_job_and_says_so(service: Any) -> None:
     import asyncio
 

@@ -236,6 +236,7 @@ def test_the_command_line_asks_and_cites(stack: RunningStack, documents: Documen
     assert asked["answer"] == "7306"
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_at_the_command_line_cancels_the_job(stack: RunningStack, client: Client, documents: Documents) -> None:
     words = stack.command(
         "ask", "What is the access code of Norwick Library?", "--url", documents.put(planted(17, 20 * LONG, {}))

@@ -1,4 +1,5 @@
-"""The server as a process: SIGTERM ends event streams with a goodbye, a wrong setting is one sentence."""
+"""The server as a process: SIGTERM ends event streams with a goodbye, a wrong setting is one sentence, an idle
+connection is kept."""
 
 from __future__ import annotations
 
@@ -9,9 +10,12 @@ import sys
 
 import httpx
 
+from longfold_server.app import create_app
 from longfold_server.jobs.connection import connect
 from longfold_server.jobs.records import Source, StoredRequest, new_job_id
 from longfold_server.jobs.store import JobStore
+from longfold_server.serve import make_server
+from longfold_server.settings import Settings
 
 SERVE = """
 import sys
@@ -54,3 +58,9 @@ async def test_sigterm_lets_streams_say_goodbye(redis_url, tmp_path, unused_tcp_
     assert "event: created" in lines and "event: reconnect" in lines
     print(errors.decode())
     assert b"Traceback" not in errors and process.returncode is not None
+
+
+def test_idle_connections_outlive_those_of_load_balancers():
+    settings = Settings(roles=["api"])
+    server = make_server(create_app(settings), settings)
+    assert server.config.timeout_keep_alive > 60  # nginx and AWS close theirs after that

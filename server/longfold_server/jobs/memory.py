@@ -19,6 +19,7 @@ from longfold_server.jobs.keys import Keys
 from longfold_server.jobs.queue import HIGHEST_PRIORITY
 from longfold_server.jobs.records import (
     Claim,
+    Ended,
     Idle,
     Lease,
     QueueStats,
@@ -169,15 +170,10 @@ class MemoryStore:
     async def status(self, job: str, *, tenant: str | None = None) -> JobStatus:
         return self._find(job, tenant).status
 
-    async def claim(self, worker: str) -> Claim | Idle:
-        while True:
-            now = self._clock()
-            job = self._lapsed(now) or self._next_in_turn(now)
-            if job is None:
-                return Idle(max(0.0, self._soonest() - now))
-            claim = self._take(job, now)
-            if claim is not None:
-                return claim
+    async def claim(self, worker: str) -> Claim | Ended | Idle:
+        now = self._clock()
+        job = self._lapsed(now) or self._next_in_turn(now)
+        return Idle(max(0.0, self._soonest() - now)) if job is None else self._take(job, now)
 
     def _with_status(self, status: JobStatus) -> dict[str, _Record]:
         return {job: record for job, record in self._jobs.items() if record.status is status}
@@ -210,18 +206,17 @@ class MemoryStore:
         pauses = [one.ready for one in self._with_status(JobStatus.QUEUED).values() if one.ready > self._clock()]
         return min(leases + pauses, default=math.inf)
 
-    def _take(self, job: str, now: float) -> Claim | None:
-        """The claim, or None when the job has to end instead."""
+    def _take(self, job: str, now: float) -> Claim | Ended:
         record = self._jobs[job]
         takeover = record.status is JobStatus.IN_PROGRESS
         stalled = takeover and record.claimed_gen == record.gen
         record.stalls = record.stalls + 1 if stalled else 0
         if record.cancel:
             self._end(record, JobStatus.CANCELLED)
-            return None
+            return Ended(job, record.status)
         if record.stalls >= self._max_stalls:
             self._end(record, JobStatus.FAILED, "error", stalled_error(self._max_stalls))
-            return None
+            return Ended(job, record.status)
         record.status, record.token, record.claimed_gen, record.last = (
             JobStatus.IN_PROGRESS,
             secrets.token_hex(16),

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from longfold_client.types import Job, JobStatus
 from longfold_server.jobs.keys import Keys
-from longfold_server.jobs.records import Claim, Idle, Lease, QueueStats, RawEvent, StoredRequest
+from longfold_server.jobs.records import Claim, Ended, Idle, Lease, QueueStats, RawEvent, StoredRequest
 
 
 class Committing(Protocol):
@@ -46,8 +46,8 @@ class Store(Protocol):
     async def status(self, job: str, *, tenant: str | None = None) -> JobStatus:
         """Only the status. Raises `JobNotFound`."""
 
-    async def claim(self, worker: str) -> Claim | Idle:
-        """A job whose lease ran out, else the next tenant's first."""
+    async def claim(self, worker: str) -> Claim | Ended | Idle:
+        """A job whose lease ran out, else the next tenant's first; `Ended` when that had to end instead, once."""
 
     async def beat(self, lease: Lease) -> None:
         """The lease lasts from now again. Raises `LeaseLost`, `JobCancelled`."""

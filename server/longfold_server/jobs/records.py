@@ -141,6 +141,15 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True)
+class Ended:
+    """A job that nobody may work on any more: the look that would have claimed it has ended it instead."""
+
+    job: str
+    status: JobStatus
+    """Cancelled while its worker was lost, or failed because it has lost too many workers."""
+
+
+@dataclass(frozen=True, slots=True)
 class Idle:
     """There is nothing to claim now."""
 

@@ -33,6 +33,7 @@ from longfold_server.jobs.queue import HIGHEST_PRIORITY, USABLE_MS, Queue, Reser
 from longfold_server.jobs.records import (
     JOB_ID,
     Claim,
+    Ended,
     Idle,
     Lease,
     QueueStats,
@@ -170,7 +171,7 @@ class JobStore:
     async def status(self, job: str, *, tenant: str | None = None) -> JobStatus:
         return JobStatus((await self._fields(job, ("status",), tenant))["status"])
 
-    async def claim(self, worker: str) -> Claim | Idle:
+    async def claim(self, worker: str) -> Claim | Ended | Idle:
         stalled = stalled_error(self._max_stalls)
         for _ in range(MOST_LOOKS):
             place = await self.queue.pick()
@@ -188,6 +189,8 @@ class JobStore:
             else:
                 ended = answer == "ended"
                 await self._hint(self.queue.forget(place, ended=ended, owed=ended and bool(told[0])))
+                if len(told) > 1:
+                    return Ended(job, JobStatus(told[1]))
         return Idle(0.0)
 
     async def beat(self, lease: Lease) -> None:

@@ -19,11 +19,13 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
+from pydantic import ValidationError
 
 from longfold_server.ending import end
-from longfold_server.settings import is_loopback
+from longfold_server.settings import Settings, in_words
 from longfold_server.stack import models, redis, vllm
 from longfold_server.stack.errors import AlreadyRunning, BadConfiguration, StackError
 from longfold_server.stack.lock import StackLock
@@ -87,6 +89,11 @@ class Stack:
             if options.engine_urls and options.model is None
             else models.resolve(options.model, options.profile, options.tokenizer)
         )
+        try:
+            # The service starts last, after minutes with a big model.
+            Settings(**self._service_settings(), engine_urls=[], profile="general")
+        except ValidationError as error:
+            raise BadConfiguration(in_words(error)) from None
 
     async def start(self) -> None:
         """Start everything in order; returns when a question can be asked. Raises a `StackError`; call `stop()` in
@@ -201,43 +208,46 @@ class Stack:
         await self._start_child(child)
         return (url,), self._model, api_key
 
+    def _service_settings(self) -> dict[str, Any]:
+        """Those of the service that are known before anything is started; they win over the environment's."""
+        options = self.options
+        given: dict[str, Any] = {
+            "host": options.host,
+            "port": options.port,
+            "roles": ["api", "worker"],
+            "redis_accept_loss": True,  # whoever started the stack was warned
+            "data_dir": str(options.data_dir.resolve()),
+        }
+        # A stack of one's own mostly reads for one question: its engine would wait more than wrong guesses cost.
+        if "LONGFOLD_SPECULATION" not in os.environ:
+            given["speculation"] = 3
+        if options.allow_networks:
+            given["fetch_allow_networks"] = list(options.allow_networks)
+        if options.allow_ports:
+            given["fetch_ports"] = sorted({80, 443, *options.allow_ports})
+        return given
+
     async def _start_server(
         self, port: int, redis_url: str, engine_urls: tuple[str, ...], model: models.Model, api_key: str | None
     ) -> None:
-        options = self.options
-        environment = dict(os.environ)
-        environment |= {
-            "PYTHONUNBUFFERED": "1",
-            "LONGFOLD_HOST": options.host,
-            "LONGFOLD_PORT": str(port),
-            "LONGFOLD_ROLES": "api,worker",
-            "LONGFOLD_REDIS_URL": redis_url,
-            "LONGFOLD_REDIS_ACCEPT_LOSS": "true",  # whoever started the stack was warned
-            "LONGFOLD_DATA_DIR": str(options.data_dir.resolve()),
-            "LONGFOLD_ENGINE_URLS": json.dumps(list(engine_urls)),
-            "LONGFOLD_ENGINE_MODEL": model.name,
-            "LONGFOLD_PROFILE": model.profile,
-            "LONGFOLD_TOKENIZER": str(model.tokenizer),
+        given = self._service_settings() | {
+            "port": port,
+            "redis_url": redis_url,
+            "engine_urls": list(engine_urls),
+            "engine_model": model.name,
+            "profile": model.profile,
+            "tokenizer": str(model.tokenizer),
         }
-        # A stack of one's own mostly reads for one question: its engine would wait more than wrong guesses cost.
-        environment.setdefault("LONGFOLD_SPECULATION", "3")
         if api_key is not None:
-            environment["LONGFOLD_ENGINE_API_KEY"] = api_key
-        if options.allow_networks:
-            environment["LONGFOLD_FETCH_ALLOW_NETWORKS"] = json.dumps(list(options.allow_networks))
-        if options.allow_ports:
-            environment["LONGFOLD_FETCH_PORTS"] = json.dumps(sorted({80, 443, *options.allow_ports}))
-        keys = environment.get("LONGFOLD_API_KEYS") or environment.get("LONGFOLD_REQUIRE_KEYS")
-        if not is_loopback(options.host) and not keys:
-            raise BadConfiguration(
-                f"listening on {options.host} needs LONGFOLD_API_KEYS or LONGFOLD_REQUIRE_KEYS; "
-                "without keys only loopback is allowed"
-            )
+            given["engine_api_key"] = api_key
+        environment = os.environ | {"PYTHONUNBUFFERED": "1"}
+        for name, value in given.items():
+            environment[f"LONGFOLD_{name.upper()}"] = value if isinstance(value, str) else json.dumps(value)
         child = Child(
             "server",
             Command((sys.executable, "-m", "longfold_server.cli", "serve"), environment),
             self._answers("/livez"),
-            options.data_dir / "logs" / "server.log",
+            self.options.data_dir / "logs" / "server.log",
             ready=self._answers("/readyz"),
             patience=SERVER_PATIENCE,
             report=self._observe,

@@ -27,7 +27,7 @@ from longfold_server.errors import IdempotencyMismatch, JobCancelled, LeaseLost,
 from longfold_server.jobs.connection import connect
 from longfold_server.jobs.memory import MemoryStore
 from longfold_server.jobs.queue import Queue
-from longfold_server.jobs.records import Idle, Lease, Source, StoredRequest
+from longfold_server.jobs.records import Ended, Idle, Lease, Source, StoredRequest
 from longfold_server.jobs.store import JobStore
 
 ASKED = StoredRequest("What?", (Source(url="http://example.org"),))
@@ -166,13 +166,6 @@ class Jobs(RuleBasedStateMachine):
         exact = self.exact()
         expired = {job for job, model in self.models.items() if model.expired}
         claim = self.do(self.store.claim("worker"))
-        # Expired jobs that may not go on are ended on the way; which comes first depends on the order of the queue.
-        for job in expired:
-            model = self.models[job]
-            doomed = model.cancel or (model.stalls + 1 >= 4 and model.claimed_gen == model.gen)
-            if doomed and self.do(self.store.status(job)) in TERMINAL:
-                model.end(JobStatus.CANCELLED if model.cancel else JobStatus.FAILED)
-        expired = {job for job in expired if self.models[job].expired}
         free = {
             job
             for job, model in self.models.items()
@@ -182,6 +175,12 @@ class Jobs(RuleBasedStateMachine):
             assert not exact or not (expired or free)
             return
         model = self.models[claim.job]
+        if isinstance(claim, Ended):
+            stalled = model.stalls + 1 >= 4 and model.claimed_gen == model.gen
+            assert model.expired and (model.cancel or stalled)
+            model.end(JobStatus.CANCELLED if model.cancel else JobStatus.FAILED)
+            assert claim.status is model.status
+            return
         assert model.expired or model.status is JobStatus.QUEUED
         assert not exact or claim.job in (expired or free)
         assert claim.takeover == model.expired and claim.tenant == model.tenant

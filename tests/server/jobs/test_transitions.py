@@ -9,7 +9,7 @@ import pytest
 
 from longfold_client.types import JobStatus
 from longfold_server.errors import IdempotencyMismatch, JobCancelled, JobNotFound, LeaseLost, TooManyJobs
-from longfold_server.jobs.records import Claim, Idle, Lease, new_job_id
+from longfold_server.jobs.records import Claim, Ended, Idle, Lease, new_job_id
 
 STATE = {"state": "{}"}
 ERROR = json.dumps({"title": "t", "status": 500, "detail": "d", "code": "c"})
@@ -144,7 +144,7 @@ async def test_a_poisoned_job_does_not_count_against_its_tenant(store, asked, ex
         await expire(lease.job)
         await taken(store)
     await expire(lease.job)
-    assert await idle(store)
+    assert await store.claim("w") == Ended(lease.job, JobStatus.FAILED)
     assert await made(store, asked, tenant="t", tenant_jobs=1)
 
 
@@ -282,6 +282,7 @@ async def test_cancel_reaches_a_job_whose_worker_died_or_let_go(store, asked, ex
     dead = await claimed(store, asked)
     await store.cancel(dead.job)
     await expire(dead.job)
+    assert await store.claim("w") == Ended(dead.job, JobStatus.CANCELLED)
     assert await idle(store)
     assert (await store.get(dead.job)).status is JobStatus.CANCELLED
     leaving = await claimed(store, asked)
@@ -344,6 +345,7 @@ async def test_a_job_that_kills_its_workers_ends(store, asked, expire):
         await expire(lease.job)
         assert (await store.claim("w")).job == lease.job
     await expire(lease.job)
+    assert await store.claim("w") == Ended(lease.job, JobStatus.FAILED)
     assert await idle(store)
     assert (await store.get(lease.job)).error.code == "job_poisoned"
 
@@ -428,7 +430,7 @@ async def ends(store, told, expire):
     lease = await claimed(store, told)
     await store.cancel(lease.job)
     await expire(lease.job)
-    assert await idle(store)
+    assert await store.claim("w") == Ended(lease.job, JobStatus.CANCELLED)
     yield lease.job
     lease = await claimed(store, told)
     for _ in range(2):

@@ -77,3 +77,22 @@ async def test_a_job_that_is_given_up_is_counted(start):
     assert sample("longfold_job_failures_total", code="job_poisoned") == 1
     assert sample("longfold_jobs_finished_total", status="failed") == 1
     assert sample("longfold_job_releases_total", reason="failure") == 2
+
+
+async def test_jobs_that_end_because_their_workers_were_lost_are_counted(start, lapse):
+    settings = {"max_stalled_takeovers": 1, "lease_seconds": 3600}
+    async with start(roles=["api"], **settings) as api:
+        held = api.app.state.resources
+        deadly, unwanted = [(await api.ask("The FACT is here."))["id"] for _ in range(2)]
+        for _ in range(2):
+            await held.store.claim("a worker that is lost")
+        await held.store.cancel(unwanted)
+        for job in (deadly, unwanted):
+            await lapse(held.redis, held.store.keys, job)
+        async with start(**settings) as service:
+            assert (await service.finished(deadly))["error"]["code"] == "job_poisoned"
+            assert (await service.finished(unwanted))["status"] == "cancelled"
+            sample = await scrape(service)
+    assert sample("longfold_job_failures_total", code="job_poisoned") == 1
+    assert sample("longfold_jobs_finished_total", status="failed") == 1
+    assert sample("longfold_jobs_finished_total", status="cancelled") == 1

@@ -103,3 +103,21 @@ def test_wrong_settings_are_named_without_their_values(command: str) -> None:
 def test_an_open_address_without_keys_is_refused() -> None:
     done = run("serve", "--host", "0.0.0.0")
     assert done.returncode == 1 and "API keys" in done.stderr and len(done.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("argv", "environment", "words"),
+    [
+        (["--host", "0.0.0.0"], {}, "API keys"),
+        (["--host", "0.0.0.0"], {"LONGFOLD_REQUIRE_KEYS": "false"}, "API keys"),
+        ([], {"LONGFOLD_LEASE_SECONDS": "minus-one"}, "LONGFOLD_LEASE_SECONDS"),
+    ],
+)
+def test_up_refuses_wrong_settings_of_the_service_before_it_starts_anything(
+    argv: list[str], environment: dict[str, str], words: str, tmp_path: Path
+) -> None:
+    done = run("up", *argv, "--port", "0", "--data-dir", str(tmp_path / "data"), **environment)
+    assert done.returncode == 1 and "minus-one" not in done.stderr
+    (line,) = done.stderr.strip().splitlines()
+    assert words in line
+    assert done.stdout == "" and not (tmp_path / "data").exists()

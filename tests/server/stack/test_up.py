@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -25,6 +26,9 @@ from tokenizers.decoders import ByteLevel as ByteLevelDecoder
 from tokenizers.models import BPE
 from tokenizers.pre_tokenizers import ByteLevel, Sequence, Split
 from tokenizers.trainers import BpeTrainer
+
+from longfold_server.stack.processes import Child, Command, Patience
+from longfold_server.stack.up import Stack, StackOptions
 
 
 @pytest.fixture(scope="module")
@@ -201,3 +205,30 @@ def test_a_service_that_cannot_start_shows_the_tail_of_its_log(marked: Marked, l
     assert "server ended with status" in one.text and "last lines of the log" in one.text
     assert "server.log" in one.text
     assert marked.pids() == set()
+
+
+async def test_stop_ends_also_a_watcher_that_loses_a_cancellation(marked: Marked, tmp_path: Path) -> None:
+    checking, lost = asyncio.Event(), []
+
+    async def healthy() -> bool:
+        """Loses the first cancellation, as `asyncio.wait_for` of Python 3.11 does when one comes as its work ends."""
+        if lost:
+            return True
+        checking.set()
+        try:
+            await asyncio.sleep(3600)
+        except asyncio.CancelledError:
+            lost.append("cancellation")
+        return True
+
+    async def ready() -> bool:
+        return True
+
+    stack = Stack(StackOptions(tmp_path, engine_urls=("http://127.0.0.1:1",)))
+    sleeper = Command((sys.executable, "-I", "-S", "-c", "import time; time.sleep(300)"), marked.env)
+    patience = Patience(check_every=0.01, unhealthy=7200.0)
+    await stack._start_child(Child("redis", sleeper, healthy, tmp_path / "log", ready=ready, patience=patience))
+    async with asyncio.timeout(60):
+        await checking.wait()
+        await stack.stop()
+    assert lost and marked.pids() == set()
