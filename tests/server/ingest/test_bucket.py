@@ -5,11 +5,9 @@ from __future__ import annotations
 
 import os
 import socket
-import subprocess
-import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -27,27 +25,6 @@ from longfold_server.ingest.cache import Cache
 from .conftest import Site
 
 TEXT = "".join(f"line {number}: naïve 日本語 🙂 plain\n" for number in range(9_000))
-
-
-@pytest.fixture(scope="session")
-def s3_url() -> Iterator[str]:
-    """The URL of an S3 server of our own."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    argv = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    server = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    url = f"http://127.0.0.1:{port}"
-    for _ in range(600):
-        try:
-            with urllib.request.urlopen(f"{url}/moto-api/", timeout=5):
-                break
-        except OSError:
-            assert server.poll() is None, "moto's server ended"
-            time.sleep(0.1)
-    yield url
-    server.kill()
-    server.wait()
 
 
 def use_s3(monkeypatch: pytest.MonkeyPatch, url: str) -> None:

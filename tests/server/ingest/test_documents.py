@@ -29,7 +29,8 @@ async def test_a_page_by_url(site: Site, store: DocumentStore, tmp_path: Path) -
     url = site.page("/cat.html", page.encode("cp932"), "text/html")
     got = await store.ingest_url(url + "?k=1", index=0)
     text = "# 一\n\n吾輩は猫である。\n"
-    assert got.document_id == "doc_" + hashlib.sha256(text.encode()).hexdigest()
+    index = '["type", "text/html"]\n[0, "heading", "\\u4e00"]\n'
+    assert got.document_id == "doc_" + hashlib.sha256(f"{text}\0{index}".encode()).hexdigest()
     assert (got.title, got.url, got.media_type, got.encoding) == ("猫", url + "?k=1", "text/html", "cp932")
     assert (got.bytes, got.characters, got.path.read_text("utf-8")) == (len(page.encode("cp932")), len(text), text)
     assert left_over(tmp_path) == []
@@ -95,7 +96,8 @@ async def test_errors_name_the_document_and_never_its_query(site: Site, store: D
         (b"", "text/plain", "document_empty"),
         (b" \r\n\t ", "text/plain", "document_empty"),
         (b"<html><body><script>x</script></body></html>", "text/html", "document_empty"),
-        (b"%PDF-1.4 binary", "text/plain", "document_unsupported"),
+        (b"%PDF-1.4 binary", "text/plain", "document_undecodable"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(100), "text/plain", "document_unsupported"),
         (random.Random(3).randbytes(10_000), "text/html", "document_unsupported"),
         (b"x" * 30_000_001, "text/plain", "document_too_large"),
     ],
