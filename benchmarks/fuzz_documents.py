@@ -44,7 +44,7 @@ from longfold_server.ingest.canonical import canonical
 from longfold_server.ingest.sandbox import Sandbox
 
 LONGEST = 120.0
-"""Seconds of one input, none of which is larger than some hundred kilobytes: generous, for a machine with other work."""
+"""Seconds of one input of at most some hundred kilobytes: generous, for a machine with other work."""
 PIECE = 40_000
 """Bytes of a large text that one input is made of."""
 PDF_PAGES = 4
@@ -61,6 +61,20 @@ TELLING = (
 """Bytes that parsers stumble over."""
 NUMBERS = (b"0", b"-1", b"1", b"255", b"65536", b"2147483647", b"4294967296", b"99999999999999999999", b"1e999", b"NaN")
 _NUMBER = re.compile(rb"\d+")
+VALUES = (
+    *NUMBERS,
+    b"",
+    b"../../a",
+    b"http://127.0.0.1/",
+    b"file:///etc/passwd",
+    b"&#x10FFFF;",
+    b"x" * 5_000,
+    b"#",
+    b"rId1",
+)
+"""Of attributes."""
+_ATTRIBUTE = re.compile(rb'[\s][\w:]+="([^"<&]*)"')
+_LEAF = re.compile(rb"(<([\w:]+)(?:\s[^<>]*)?(?:/>|>[^<>]*</\2>))")
 _STREAM = re.compile(rb"/FlateDecode[^>]*>>\s*stream\r?\n(.*?)endstream", re.DOTALL)
 
 
@@ -99,6 +113,18 @@ def mutate(data: bytes, chance: random.Random, other: bytes) -> bytes:
     return bytes(broken)
 
 
+def reworded(data: bytes, chance: random.Random) -> bytes:
+    """XML that is still well formed: other values of attributes, elements with nothing inside doubled or gone."""
+    for _ in range(chance.choice((1, 3, 10))):
+        found = list(chance.choice((_ATTRIBUTE, _LEAF)).finditer(data))
+        if not found:
+            continue
+        one = chance.choice(found)
+        new = chance.choice(VALUES) if one.re is _ATTRIBUTE else chance.choice((b"", one[1] * 2, one[1] * 500))
+        data = data[: one.start(1)] + new + data[one.end(1) :]
+    return data
+
+
 def broken_zip(data: bytes, chance: random.Random, other: bytes) -> bytes:
     """Mostly a change inside a member, packed again with the right checksum: one outside is found at once."""
     if chance.random() < 0.3:
@@ -114,6 +140,8 @@ def broken_zip(data: bytes, chance: random.Random, other: bytes) -> bytes:
         case 2:
             members[name], second = members[chance.choice(list(members))], members[name]
             members["copy" + name] = second
+        case 3 | 4 | 5:
+            members[name] = reworded(members[name], chance)
         case _:
             members[name] = mutate(members[name], chance, other)
     return packed(members)

@@ -212,7 +212,7 @@ class Client(_Base):
         return self._run(self._plans.inspect(document, chunk_tokens, credentials))
 
     def text(self, document: str | DocumentInfo, start: int = 0, end: int | None = None) -> DocumentText:
-        """Characters `start` to `end` of a document's canonical text, at most 100,000 of them. Raises InvalidArgument."""
+        """Characters `start` to `end` of a document's text, at most 100,000 of them. Raises InvalidArgument."""
         return self._run(self._plans.text(_document_id(document), start, end))
 
     def close(self) -> None:

@@ -419,5 +419,5 @@ class Event(Wire):
     at: datetime
     data: dict[str, Any] = Field(default_factory=dict)
     """`step`: a StepView plus `progress`; `ingested`: the `documents` that have come since the last such event, those
-    `skipped` and how many are `missing`; `routed`: a Route; `waiting`: `for` and `error`;
-    `waited`: `for` and `seconds`; final ones: the Job."""
+    `skipped` (Problems) and how many are `missing`; `routed`: a Route; `waiting`: `for` and `error`; `waited`: `for`
+    and `seconds`; final ones: the Job."""

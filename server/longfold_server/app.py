@@ -134,6 +134,7 @@ def create_app(
         app.include_router(uploads.options_router)
         app.include_router(uploads.router)
     app.add_middleware(RateFields)
+    app.add_middleware(uploads.TusFields)
     app.add_middleware(Counted, metrics=metrics)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app

@@ -230,7 +230,13 @@ class Service:
 
     @staticmethod
     def document(**fields: Any) -> dict[str, Any]:
-        known = {"title": "A book", "media_type": "application/pdf", "bytes": 5000, "characters": 4000, "sha256": "0" * 64}
+        known = {
+            "title": "A book",
+            "media_type": "application/pdf",
+            "bytes": 5000,
+            "characters": 4000,
+            "sha256": "0" * 64,
+        }
         return {"document_id": "doc_" + "0" * 64, **known, **fields}
 
     @staticmethod

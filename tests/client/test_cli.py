@@ -74,7 +74,11 @@ def test_inspect_prints_what_a_document_would_be(longfold: Any, service: Any, tm
 
 def test_inspect_explains_what_it_cannot_take(longfold: Any, tmp_path: Path) -> None:
     (tmp_path / "keys.json").write_text("hunter2")
-    for arguments in (["mailto:x"], [str(tmp_path / "none")], ["https://a.example/", "--credentials", str(tmp_path / "keys.json")]):
+    for arguments in (
+        ["mailto:x"],
+        [str(tmp_path / "none")],
+        ["https://a.example/", "--credentials", str(tmp_path / "keys.json")],
+    ):
         run = longfold("inspect", *arguments)
         assert run.code == 2 and run.err.startswith("longfold: ") and "hunter2" not in run.err
 

@@ -120,6 +120,7 @@ async def test_wrong_requests_have_their_codes(start, method, headers, status, c
             method, where, headers=headers, content=b"ab" if method == "PATCH" else None
         )
         assert (reply.status_code, reply.json()["code"]) == (status, code)
+        assert reply.headers.get_list("tus-resumable") == ["1.0.0"]
 
 
 class Cutting(httpx.AsyncBaseTransport):
@@ -198,6 +199,15 @@ async def test_texts_end_where_the_document_ends(start):
         assert (await service.client.get(where + "?start=5&end=4")).json()["code"] == "invalid_request"
         assert (await service.client.get(f"/documents/doc_{'0' * 64}/text")).json()["code"] == "document_unknown_id"
         assert (await service.client.get("/documents/doc_1")).json()["code"] == "invalid_request"
+
+
+async def test_a_text_of_a_request_is_a_document_too(start):
+    async with start() as service, AsyncClient(str(service.client.base_url)) as client:
+        job = await service.finished((await service.ask("The first line of this text.\nThe FACT one is red."))["id"])
+        [document] = job["result"]["documents"]
+        assert document["title"] == "The first line of this text."
+        found = await client.inspect(document["document_id"])
+        assert (found.document.title, found.samples[0].locator) == ("The first line of this text.", "line 1")
 
 
 async def test_a_fetched_document_is_asked_for_again_and_sent_only_when_it_changed(start, site):

@@ -91,7 +91,7 @@ def _ask(parser: argparse.ArgumentParser) -> None:
     documents = parser.add_argument_group("documents (at least one; each option may be repeated, their order is kept)")
     parser.set_defaults(documents=[])
     for flag, metavar, text in (
-        ("--url", "URL", "a page or text file that the server fetches"),
+        ("--url", "URL", "a document that the server fetches"),
         ("--file", "PATH", "a local file, uploaded first"),
         ("--text", "TEXT", "the text itself; - reads standard input"),
     ):

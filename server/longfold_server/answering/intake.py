@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from functools import partial
 from typing import Any, TypeVar
 
@@ -150,7 +150,7 @@ class Intake:
             ) from None
 
     async def _one(self, turn: asyncio.Semaphore, index: int, source: Source, known: Outcome | None) -> Outcome:
-        async with turn:
+        async with turn if source.url is not None else nullcontext():
             if known is not None:
                 await self._restore(index, known)
                 return known
@@ -178,7 +178,7 @@ class Intake:
             facts = await run.facts(stored.document_id)
             if facts is None:
                 return document_info(stored)
-            return facts.model_copy(update={"title": stored.title}) if source.title else facts
+            return facts.model_copy(update={"title": stored.title}) if source.title or not facts.title else facts
         fetch = partial(documents.ingest_url, credentials=self._credentials, scope=run.claim.tenant)
         stored = await self._patiently(partial(fetch, source.url, source.title, index))
         run.parts.metrics.documents.labels(source="url").inc()

@@ -1,4 +1,5 @@
-"""Where canonical texts and their indexes are kept, addressed by content: the seam. Knows no folder, no bucket, no URLs and no titles."""
+"""Where canonical texts and their indexes are kept, addressed by content: the seam. Knows no folder, no bucket, no URLs
+and no titles."""
 
 from __future__ import annotations
 
@@ -30,9 +31,7 @@ class Blobs(Protocol):
     def temporary(self) -> AbstractContextManager[Path]:
         """A path for a new local file; the file is gone afterwards."""
 
-    def put(
-        self, pieces: Iterator[str], check: Callable[[int], None] | None = None, marks: Path | None = None
-    ) -> Blob:
+    def put(self, pieces: Iterator[str], check: Callable[[int], None] | None = None, marks: Path | None = None) -> Blob:
         """Store a canonical text given in pieces, and its index. `check` sees the bytes so far and may raise to
         stop."""
 

@@ -1,9 +1,9 @@
 """Canonical texts in an object store (S3 and what speaks its protocol, or a shared folder), with a local cache. The
 first of the modules that know obstore.
 
-An object is `blobs/ab/cd....txt`, the text in UTF-8 and, where it has an index, a NUL and the index; what else a blob has
-is made anew from it once its hash is verified, so nothing that comes from the store is believed. Credentials and the endpoint are read from the `AWS_*`
-variables.
+An object is `blobs/ab/cd....txt`, the text in UTF-8 and, where it has an index, a NUL and the index; what else a blob
+has is made anew from it once its hash is verified, so nothing that comes from the store is believed. Credentials and
+the endpoint are read from the `AWS_*` variables.
 """
 
 from __future__ import annotations
@@ -65,9 +65,7 @@ class Bucket:
         """See `Blobs`."""
         return self._cache.temporary()
 
-    def put(
-        self, pieces: Iterator[str], check: Callable[[int], None] | None = None, marks: Path | None = None
-    ) -> Blob:
+    def put(self, pieces: Iterator[str], check: Callable[[int], None] | None = None, marks: Path | None = None) -> Blob:
         """See `Blobs`. When it returns, the text is in the store."""
         blob = self._cache.put(pieces, check, marks)
         if not self._kept(blob):

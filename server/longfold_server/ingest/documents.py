@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import AsyncIterable, Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -39,6 +40,8 @@ from longfold_server.ingest.transfer import FileSink, Validators
 PREFIX = "doc_"
 BEGINNING = Position()
 PIECE_CHARACTERS = 65_536
+MOST_PARSERS = 4
+"""Documents of one process that are parsed at once; each parser may use a core and its share of memory."""
 
 log = logging.getLogger(__name__)
 
@@ -88,7 +91,7 @@ class DocumentStore:
         self._blobs: Blobs = blobs or Folder(data_dir)
         self._remembered = Remembered(data_dir / "remembered")
         self._fetcher = fetcher or Fetcher(limits)
-        self._sandbox = sandbox or Sandbox()
+        self._sandbox = sandbox or Sandbox(size=min(MOST_PARSERS, os.cpu_count() or 1))
         self._upload_max_bytes = upload_max_bytes
         # Canonical text can be longer than its source (UTF-16 ASCII shrinks, cp1252 and U+FFFD grow to three times).
         self._text_max_bytes = 3 * max(limits.max_bytes, upload_max_bytes)

@@ -32,6 +32,7 @@ class Files:
 
     def __init__(self, root: Path | None, max_bytes: int) -> None:
         self._root = None if root is None else root.resolve()
+        self._names = [] if root is None else [root.absolute().parts, root.resolve().parts]
         self._max_bytes = max_bytes
 
     async def fetch(self, url: str, target: Path, known: Known) -> Fetched | Unchanged:
@@ -53,12 +54,11 @@ class Files:
         path = unquote(parts.path, errors="surrogateescape")
         if parts.netloc not in ("", "localhost") or "\0" in path or not path.startswith("/"):
             raise DocumentError(Code.DOCUMENT_INVALID, "a file's URL reads file:///folder/name")
-        assert self._root is not None
         names = PurePosixPath(path).parts
-        root = self._root.parts
-        if names[: len(root)] != root or len(names) == len(root) or ".." in names:
-            raise _blocked("it is outside the folder from which files are read; upload it instead")
-        return names[len(root) :]
+        for root in self._names:
+            if names[: len(root)] == root and len(names) > len(root) and ".." not in names:
+                return names[len(root) :]
+        raise _blocked("it is outside the folder from which files are read; upload it instead")
 
     def _copy(self, root: Path, below: tuple[str, ...], target: Path, etag: str) -> tuple[int, str, str] | None:
         """(bytes, SHA-256, what tells this state of the file); None when that is `etag`."""

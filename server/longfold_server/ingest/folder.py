@@ -1,9 +1,9 @@
 """Canonical texts in a folder, addressed by content. Knows no URLs, titles or formats.
 
-`blobs/ab/cd....txt` is the text in UTF-8, `.marks` its index where it has one, `.index` the byte offset of every 65,536th
-character and the line ends before it (little-endian uint64), `.json` the sizes. The text is moved into place last, by an
-atomic rename after fsync: where it exists, it is complete.
-Writers of the same text do not disturb each other, in one process or over a shared folder.
+`blobs/ab/cd....txt` is the text in UTF-8, `.marks` its index where it has one, `.index` the byte offset of every
+65,536th character and the line ends before it (little-endian uint64), `.json` the sizes. The text is moved into place
+last, by an atomic rename after fsync: where it exists, it is complete. Writers of the same text do not disturb each
+other, in one process or over a shared folder.
 """
 
 from __future__ import annotations
@@ -85,9 +85,7 @@ class Folder:
         finally:
             path.unlink(missing_ok=True)
 
-    def put(
-        self, pieces: Iterator[str], check: Callable[[int], None] | None = None, marks: Path | None = None
-    ) -> Blob:
+    def put(self, pieces: Iterator[str], check: Callable[[int], None] | None = None, marks: Path | None = None) -> Blob:
         """See `Blobs`."""
         with ExitStack() as files:
             path, marks_path, index_path, facts_path = (files.enter_context(self.temporary()) for _ in range(4))

@@ -76,8 +76,6 @@ class Reason(StrEnum):
     LINK = "link"
     UNSAFE_PATH = "unsafe_path"
     TOO_DEEP = "too_deep"
-    TOO_LARGE = "too_large"
-    TOO_MANY = "too_many"
     VENDORED = "vendored"
     UNSUPPORTED = "unsupported"
     UNDECODABLE = "undecodable"
@@ -155,10 +153,10 @@ def read(path: Path) -> Iterator[Mark | Skipped]:
             match _line(line):
                 case ["skipped", str(member), str(reason), str(message)]:
                     yield Skipped(member, Reason(reason), message)
-                case [int(start), str(kind), str(value), *rest] if len(rest) <= 1 and all(
-                    isinstance(anchor, str) for anchor in rest
-                ):
-                    yield Mark(start, Kind(kind), value, *rest)
+                case [int(start), str(kind), str(value)]:
+                    yield Mark(start, Kind(kind), value)
+                case [int(start), str(kind), str(value), str(anchor)]:
+                    yield Mark(start, Kind(kind), value, anchor)
                 case _:
                     raise ValueError("a line of the index is malformed")
 

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import obstore
 from obstore.exceptions import BaseError, NotModifiedError, PermissionDeniedError, UnauthenticatedError
@@ -20,6 +20,9 @@ from longfold_server.errors import ConfigError, DocumentError
 from longfold_server.ingest.body import BodyDecoder, Truncated, too_large
 from longfold_server.ingest.fetched import Fetched, Known, Unchanged
 from longfold_server.ingest.transfer import FileSink, Validators
+
+if TYPE_CHECKING:
+    from obstore import GetOptions
 
 PIECE = 8 << 20
 """Bytes of one request: large beside its latency, small beside a lost connection."""
@@ -66,18 +69,21 @@ class Objects:
     async def _read(
         self, store: ObjectStore, path: str, url: str, sink: FileSink, validators: Validators
     ) -> Fetched | Unchanged:
-        options: dict[str, Any] = {"if_none_match": validators.etag} if validators.etag else {}
-        found = await obstore.get_async(store, path, options={**options, "head": True})
+        options: GetOptions = {"head": True}
+        if validators.etag:
+            options["if_none_match"] = validators.etag
+        found = await obstore.get_async(store, path, options=options)
         size, etag = found.meta["size"], found.meta["e_tag"] or ""
         if size > self._max_bytes:
             raise too_large(self._max_bytes)
-        same: dict[str, Any] = {"if_match": etag} if etag else {}
         # How a client of S3 split its upload stands there too, and says nothing about the object.
         encoding = found.attributes.get("Content-Encoding", "").lower().replace("aws-chunked", "").strip(" ,")
         decoder = BodyDecoder(encoding, self._max_bytes)
         for start in range(0, size, PIECE):
-            span = (start, min(size, start + PIECE))
-            part = await obstore.get_async(store, path, options={**same, "range": span})
+            span: GetOptions = {"range": (start, min(size, start + PIECE))}
+            if etag:
+                span["if_match"] = etag
+            part = await obstore.get_async(store, path, options=span)
             for piece in decoder.feed(bytes(await part.bytes_async())):
                 await sink.write(piece)
         decoder.finish()

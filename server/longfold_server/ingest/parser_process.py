@@ -1,8 +1,8 @@
 """The child process that parses hostile formats: one JSON line per job on stdin, one JSON line per reply on stdout.
 
-Run as `python -m longfold_server.ingest.parser_process MEMORY_BYTES FILE_BYTES`. Limits apply to everything it does, and it has
-neither network nor child processes; its parent kills it when a job takes too long and starts another. Its first line
-says that it is ready, or why it cannot be.
+Run as `python -m longfold_server.ingest.parser_process MEMORY_BYTES FILE_BYTES`. Limits apply to everything it does,
+and it has neither network nor child processes; its parent kills it when a job takes too long and starts another. Its
+first line says that it is ready, or why it cannot be.
 """
 
 from __future__ import annotations

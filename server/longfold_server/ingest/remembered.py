@@ -15,6 +15,7 @@ import time
 import uuid
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from longfold_server import __version__
 from longfold_server.ingest.transfer import Validators
@@ -70,7 +71,7 @@ class Remembered:
                 if path.stat().st_mtime < oldest:
                     path.unlink()
 
-    def _read(self, key: str) -> dict[str, object] | None:
+    def _read(self, key: str) -> dict[str, Any] | None:
         path = self._path(key)
         try:
             found = json.loads(path.read_bytes())

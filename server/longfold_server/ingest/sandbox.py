@@ -24,6 +24,8 @@ from longfold_server.ingest.titles import tidy
 
 START_SECONDS = 60.0
 """For a child to be ready: importing Python's libraries on a machine that has much else to do."""
+_TOLD = frozenset(code for code in Code if code.startswith("document_"))
+"""What a child may say of its document: one that was taken over says nothing of the service."""
 JOBS_PER_CHILD = 200
 """A child is replaced after so many jobs: memory that a C parser lost goes with it."""
 
@@ -36,7 +38,7 @@ class Sandbox:
         size: int = 1,
         memory_bytes: int = 1 << 30,
         file_bytes: int = 2_000_000_000,
-        base_seconds: float = 30.0,
+        base_seconds: float = 60.0,
         seconds_per_megabyte: float = 1.0,
     ) -> None:
         """`memory_bytes` is address space; `file_bytes` is the longest file that a parser may write."""
@@ -77,11 +79,9 @@ class Sandbox:
                 return Labels(title, heading)
             case {"error": "MemoryError"}:
                 raise _too_hard("memory")
-            case {"error": str(code), "detail": str(detail)} if code in set(Code):
+            case {"error": str(code), "detail": str(detail)} if code in _TOLD:
                 raise DocumentError(code, tidy(detail))
-        raise DocumentError(
-            Code.DOCUMENT_UNDECODABLE, "it cannot be parsed; convert it to plain text and upload that"
-        )
+        raise DocumentError(Code.DOCUMENT_UNDECODABLE, "it cannot be parsed; convert it to plain text and upload that")
 
     async def _ask(self, job: dict[str, object], cpu_seconds: float) -> object:
         async with self._slots:

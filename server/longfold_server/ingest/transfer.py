@@ -81,7 +81,8 @@ class Transfer:
         return self.wire if self._if_range else 0
 
     @property
-    def bytes(self) -> int:
+    def decoded(self) -> int:
+        """Bytes in the file, once it is finished."""
         return 0 if self._sink is None else self._sink.bytes
 
     @property

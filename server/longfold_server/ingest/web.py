@@ -158,7 +158,7 @@ class _Fetch:
         except Truncated:  # all that was announced is here, and the end of its compression is not
             await transfer.forget()
             raise _TryAgain(_unreachable(BROKEN)) from None
-        return Fetched(transfer.bytes, transfer.sha256, transfer.content_type, str(location.url), transfer.validators)
+        return Fetched(transfer.decoded, transfer.sha256, transfer.content_type, str(location.url), transfer.validators)
 
     @asynccontextmanager
     async def _response(self, location: Location, headers: dict[str, str]) -> AsyncIterator[httpx.Response]:

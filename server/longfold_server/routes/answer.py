@@ -184,7 +184,9 @@ async def _stored(
         title = document.title or None
         if document.text is not None:
             stored = await held.documents.ingest_text(document.text, title, index)
-            await held.tenancy.owners.add(caller.tenant, document_info(stored))
+            # Without a title it is named by its first line, and texts never reach Redis.
+            noted = document_info(stored).model_copy(update={"title": title or ""})
+            await held.tenancy.owners.add(caller.tenant, noted)
             sources.append(Source(document_id=stored.document_id, title=title))
             held.metrics.documents.labels(source="text").inc()
         elif document.document_id is not None:

@@ -152,7 +152,10 @@ async def _known(held: Resources, caller: Caller, document: str) -> DocumentInfo
     if not await held.tenancy.owners.owns(caller.tenant, document):
         raise unknown_id()
     noted = await held.tenancy.owners.facts(caller.tenant, document)
-    return noted or document_info(await held.documents.get(document))
+    if noted is None or not noted.title:
+        stored = document_info(await held.documents.get(document))
+        return stored if noted is None else noted.model_copy(update={"title": stored.title})
+    return noted
 
 
 def _json(found: BaseModel, status: int = 200) -> Response:

@@ -10,6 +10,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Path, Request
 from fastapi.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from longfold_client.types import DocumentInfo
 from longfold_server import resources
@@ -24,14 +25,31 @@ from longfold_server.uploads import Upload
 VERSION = "1.0.0"
 PART_TYPE = "application/offset+octet-stream"
 LONGEST_METADATA = 8_192
-TUS = {"Tus-Resumable": VERSION}
+
+
+class TusFields:
+    """Names the version of tus in every reply below /uploads, errors included."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or not scope["path"].startswith("/uploads"):
+            return await self._app(scope, receive, send)
+
+        async def telling(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message.get("headers", []), (b"tus-resumable", VERSION.encode())]
+            await send(message)
+
+        await self._app(scope, receive, telling)
 
 
 async def tus_version(request: Request) -> None:
     """Every request but OPTIONS names the version. Raises `RequestProblem` (412)."""
     if request.headers.get("tus-resumable") != VERSION:
         detail = f"send Tus-Resumable: {VERSION}"
-        raise RequestProblem(problem(Code.TUS_VERSION, detail), TUS | {"Tus-Version": VERSION})
+        raise RequestProblem(problem(Code.TUS_VERSION, detail), {"Tus-Version": VERSION})
 
 
 options_router = APIRouter(tags=["uploads"])
@@ -61,7 +79,7 @@ async def capabilities(request: Request) -> Response:
         "Tus-Extension": "creation,expiration,termination",
         "Tus-Max-Size": str(held.settings.upload_max_bytes),
     }
-    return Response(status_code=204, headers=TUS | told)
+    return Response(status_code=204, headers=told)
 
 
 @router.post(
@@ -135,7 +153,7 @@ async def append(
 async def remove(request: Request, caller: CallerDep, version: Version, upload: UploadId) -> Response:
     """What has arrived is removed; a document that it has become stays."""
     await resources.of(request).uploads.remove(caller.tenant, upload)
-    return Response(status_code=204, headers=TUS)
+    return Response(status_code=204)
 
 
 @router.post(
@@ -165,7 +183,7 @@ async def become(request: Request, caller: CallerDep, version: Version, upload: 
     await held.tenancy.owners.add(caller.tenant, document)
     if found.document is None:
         await held.uploads.become(caller.tenant, found, document)
-    return Response(document.model_dump_json(), status_code=201, media_type="application/json", headers=TUS)
+    return Response(document.model_dump_json(), status_code=201, media_type="application/json")
 
 
 def _largest(held: Resources, caller: Caller) -> int:
@@ -173,7 +191,7 @@ def _largest(held: Resources, caller: Caller) -> int:
 
 
 def _state(upload: Upload) -> dict[str, str]:
-    return TUS | {
+    return {
         "Upload-Offset": str(upload.offset),
         "Upload-Length": str(upload.length),
         "Upload-Expires": format_datetime(upload.expires, usegmt=True),

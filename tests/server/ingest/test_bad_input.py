@@ -513,7 +513,9 @@ def test_special_tokens_and_our_tags_stay_text_and_are_neutralised_for_the_reade
 # Depth and length
 
 
-@pytest.mark.parametrize("tag", ["div", "b", "table", "blockquote"])
+@pytest.mark.parametrize(
+    "tag", ["div", *(pytest.param(tag, marks=pytest.mark.slow) for tag in ("b", "table", "blockquote"))]
+)
 def test_a_million_nested_tags(shelf: Shelf, tag: str) -> None:
     data = f"<{tag}>".encode() * 1_000_000 + b"58213"
     try:

@@ -92,6 +92,22 @@ def test_a_text_of_several_parts(replicas: Replicas) -> None:
     assert found is not None and found.path.read_text("utf-8") == text
 
 
+def test_an_index_travels_with_its_text(replicas: Replicas, tmp_path: Path) -> None:
+    (tmp_path / "marks").write_bytes(b'["type", "a/b"]\n' * 200_000)
+    one, two = replicas.bucket("one"), replicas.bucket("two")
+    blob = one.put(iter([TEXT]), marks=tmp_path / "marks")
+    stored = bytes(obstore.get(replicas.store, key(blob.sha256)).bytes())
+    assert stored == TEXT.encode() + b"\0" + (tmp_path / "marks").read_bytes()
+    found = two.get(blob.sha256)
+    assert found is not None and found.marks is not None and found.path.read_text("utf-8") == TEXT
+    assert found.marks.read_bytes() == (tmp_path / "marks").read_bytes()
+    sent = obstore.head(replicas.store, key(blob.sha256))["last_modified"]
+    time.sleep(1.1)
+    two.put(iter([TEXT]), marks=tmp_path / "marks")
+    assert obstore.head(replicas.store, key(blob.sha256))["last_modified"] == sent
+    assert two.lines(blob.sha256, len(TEXT)) == TEXT.count("\n")
+
+
 def test_what_is_there_is_not_sent_again(replicas: Replicas) -> None:
     blob = replicas.bucket("one").put(iter([TEXT]))
     sent = obstore.head(replicas.store, key(blob.sha256))["last_modified"]

@@ -66,13 +66,16 @@ PDF = b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n1 0 obj"
     ],
 )
 @pytest.mark.parametrize("declared", ["text/plain", "text/html", ""])
-def test_formats_by_content_whatever_is_declared(tmp_path: Path, content: bytes, media_type: str, declared: str) -> None:
+def test_formats_by_content_whatever_is_declared(
+    tmp_path: Path, content: bytes, media_type: str, declared: str
+) -> None:
     (tmp_path / "f").write_bytes(content)
     assert detect(tmp_path / "f", declared, "notes.txt").media_type == media_type
 
 
 def test_a_password_is_told_apart_from_old_office(tmp_path: Path) -> None:
-    for content, code in ((protected_office(), "document_encrypted"), (protected_office().replace(b"E\0n\0c", b"O\0l\0d"), "document_unsupported")):
+    old = protected_office().replace(b"E\0n\0c", b"O\0l\0d")
+    for content, code in ((protected_office(), "document_encrypted"), (old, "document_unsupported")):
         (tmp_path / "f").write_bytes(content)
         with pytest.raises(DocumentError) as caught:
             detect(tmp_path / "f")

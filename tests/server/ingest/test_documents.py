@@ -7,10 +7,12 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from samples import pdf
 
 from longfold_agent.types import Position
 from longfold_server.errors import DocumentError
 from longfold_server.ingest import DocumentStore
+from longfold_server.ingest.index import Locator
 
 from .conftest import Site
 
@@ -158,3 +160,29 @@ async def test_a_broken_upload_leaves_nothing(store: DocumentStore, tmp_path: Pa
     with pytest.raises(ConnectionResetError):
         await store.ingest_upload(broken())
     assert left_over(tmp_path) == []
+
+
+async def test_pages_and_what_is_not_read_are_kept_with_the_text(store: DocumentStore) -> None:
+    first = await store.ingest_upload(chunks(pdf("The code is 58213.", None, "The end.")), "text/plain", "log.pdf")
+    again = await store.get(first.document_id)
+    assert (first.title, first.media_type, first.encoding) == ("log.pdf", "application/pdf", None)
+    assert again.media_type == "application/pdf" and again.skipped == first.skipped
+    assert [(entry.path, entry.reason) for entry in first.skipped] == [("page 2", "scanned_page")]
+    text = first.path.read_text("utf-8")
+    place = text.index("The end.")
+    assert store.locate(first.document_id, place, place + 7) == Locator("p. 3", "page=3")
+    assert [mark.value for mark in store.marks(first.document_id)] == ["1", "2", "3"]
+
+
+async def test_plain_text_is_located_by_its_lines(store: DocumentStore) -> None:
+    text = "".join(f"line {number}\n" for number in range(1, 20_001))
+    stored = await store.ingest_text(text)
+    place = text.index("line 15000")
+    assert store.locate(stored.document_id, place, place + 30) == Locator("lines 15000-15002")
+    assert list(store.marks(stored.document_id)) == []
+
+
+async def test_an_upload_of_scanned_pages_alone_says_so(store: DocumentStore) -> None:
+    with pytest.raises(DocumentError, match="pages 1-2: scanned") as caught:
+        await store.ingest_upload(chunks(pdf(None, None)))
+    assert caught.value.code == "document_empty"

@@ -83,6 +83,13 @@ async def test_links_are_not_followed_wherever_they_stand(root: Path, tmp_path: 
     assert not (tmp_path / "target").exists()
 
 
+async def test_the_folder_itself_may_be_named_by_a_link(root: Path, tmp_path: Path) -> None:
+    (tmp_path / "mount").symlink_to(root)
+    files = Files(tmp_path / "mount", 1_000)
+    for folder in (root, tmp_path / "mount"):
+        assert isinstance(await files.fetch(f"file://{folder}/in/näme 1.txt", tmp_path / "target", nothing), Fetched)
+
+
 async def test_what_is_no_ordinary_file_is_refused_without_waiting(root: Path, tmp_path: Path) -> None:
     os.mkfifo(root / "pipe")
     files, target = Files(root, 1_000), tmp_path / "target"

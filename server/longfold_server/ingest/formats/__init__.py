@@ -1,8 +1,8 @@
 """The formats: which module reads which media type. Imports a parser only when a file needs it, and then in the parser
 process.
 
-A module has `read(source, writer) -> Labels`. It raises `DocumentError` for a file that cannot be read at all, and tells
-the writer of parts that are left out.
+A module has `read(source, writer) -> Labels`. It raises `DocumentError` for a file that cannot be read at all, and
+tells the writer of parts that are left out.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ ZIP by its directory; tar, gzip, zstd, xz and bzip2 as streams. A compressed tar
 from __future__ import annotations
 
 import bz2
+import errno
 import gzip
 import io
 import lzma
@@ -37,6 +38,7 @@ MOST_DEPTH = 2
 PIECE = 256 * 1024
 ENCRYPTED = 1
 """Bit 0 of a ZIP member's flags (APPNOTE.TXT 4.4.4)."""
+DAMAGED = "its data are damaged"
 LINK = "it is a link; links are not followed"
 TOO_DEEP = "it is an archive inside an archive inside another"
 ZSTD_WINDOW = 1 << 27
@@ -84,8 +86,8 @@ def read(source: Source, writer: Writer) -> Labels:
             return _single(source, stream, writer)
     except (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, zstandard.ZstdError, EOFError):
         raise damaged(what) from None
-    except OSError as error:  # gzip and bzip2 raise it too, without a number; a full disk has one
-        if error.errno is not None:
+    except OSError as error:
+        if not _of_content(error):
             raise
         raise damaged(what) from None
 
@@ -98,8 +100,8 @@ def _zip(source: Source, writer: Writer) -> Labels:
         if files and all(info.flag_bits & ENCRYPTED for info in files):
             raise encrypted()
         for info in listed:
-            name = members.admit(_zip_name(info))
-            if name is None or info.is_dir():
+            name = members.admit(_zip_name(info), info.is_dir())
+            if name is None:
                 continue
             if info.flag_bits & ENCRYPTED:
                 writer.skip(name, Reason.ENCRYPTED, "it is protected by a password")
@@ -118,8 +120,18 @@ def _zip_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, members: _Membe
     try:
         with archive.open(info) as stream:
             members.read(name, _Counted(stream, source.budget, lambda: packed))
-    except (zipfile.BadZipFile, zlib.error, EOFError):
-        members.writer.skip(name, Reason.UNDECODABLE, "its data are damaged")
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError):
+        members.writer.skip(name, Reason.UNDECODABLE, DAMAGED)
+    except OSError as error:
+        if not _of_content(error):
+            raise
+        members.writer.skip(name, Reason.UNDECODABLE, DAMAGED)
+
+
+def _of_content(error: OSError) -> bool:
+    """gzip and bzip2 raise it too, without a number, and who is told to seek before the beginning; a full disk has
+    another."""
+    return error.errno in (None, errno.EINVAL)
 
 
 def _zip_name(info: zipfile.ZipInfo) -> str:
@@ -138,8 +150,8 @@ def _tar(source: Source, stream: _Counted, writer: Writer) -> Labels:
         fileobj=cast(BinaryIO, stream), mode="r|", bufsize=PIECE, encoding="utf-8", errors="replace", tarinfo=_Header
     ) as archive:
         for info in archive:
-            name = members.admit(info.name)
-            if name is None or info.isdir():
+            name = members.admit(info.name, info.isdir())
+            if name is None:
                 continue
             if info.issym() or info.islnk():
                 writer.skip(name, Reason.LINK, LINK)
@@ -189,22 +201,24 @@ class _Members:
         self._path = _scratch(source)
         self._left_out: Counter[tuple[str, str]] = Counter()
 
-    def admit(self, stored: str) -> str | None:
-        """Counts a member. Its path as it is shown; None for one that is left out for its path."""
+    def admit(self, stored: str, folder: bool) -> str | None:
+        """Counts a member. Its path as it is shown; None for a folder, and for one that is left out for its path."""
         budget = self._source.budget
         budget.members -= 1
         if budget.members < 0:
             raise DocumentError(
                 Code.DOCUMENT_TOO_LARGE, "it holds more files than this server reads of one document; upload its parts"
             )
+        if folder:
+            return None
         name = _UNFIT.sub("\N{REPLACEMENT CHARACTER}", stored.replace("\\", "/")).removeprefix("./")
         folders = name.split("/")[:-1]
         if name.startswith("/") or _DRIVE.match(name) or ".." in name.split("/"):
             self.writer.skip(name, Reason.UNSAFE_PATH, "its path leads out of the archive")
             return None
-        for place, folder in enumerate(folders, 1):
-            why = FOLDERS.get(folder)
-            if folder in COPIED and _CODE.search(name):
+        for place, inside in enumerate(folders, 1):
+            why = FOLDERS.get(inside)
+            if inside in COPIED and _CODE.search(name):
                 why = "copies of others' code"
             if why is not None:
                 self._left_out["/".join(folders[:place]), why] += 1

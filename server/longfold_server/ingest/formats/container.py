@@ -138,15 +138,13 @@ def opened(source: Source, what: str) -> Iterator[Container]:
         raise damaged(what) from error
     with file:
         if len(file.filelist) > source.budget.members:
-            raise DocumentError(
-                Code.DOCUMENT_TOO_LARGE, f"it has more than {source.budget.members:,} parts; split it"
-            )
+            raise DocumentError(Code.DOCUMENT_TOO_LARGE, f"it has more than {source.budget.members:,} parts; split it")
         yield Container(file, source, what)
 
 
 def clear(element: etree._Element) -> None:
     """Forget an element that was read, and its elder siblings: memory stays as small as the deepest branch."""
-    element.clear(keep_tail=False)
+    element.clear()
     parent = element.getparent()
     while parent is not None and element.getprevious() is not None:
         del parent[0]

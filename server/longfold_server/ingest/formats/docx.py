@@ -1,5 +1,5 @@
-"""Word documents (ECMA-376-1 part 17): paragraphs, headings, lists, tables, footnotes and endnotes. Page breaks are made
-by the program that shows the file, so there are no pages."""
+"""Word documents (ECMA-376-1 part 17): paragraphs, headings, lists, tables, footnotes and endnotes. Page breaks are
+made by the program that shows the file, so there are no pages."""
 
 from __future__ import annotations
 
@@ -74,8 +74,20 @@ class _Body:
         self._paragraph, self._table = space + "p", space + "tbl"
         self._row, self._cell, self._note = space + "tr", space + "tc", space + "footnote"
         self._endnote = space + "endnote"
-        self._texts = [space + name for name in ("t", "tab", "br", "cr", "noBreakHyphen", "sym", "pPr")]
-        self._texts += [_MATH, space + "footnoteReference", space + "endnoteReference"]
+        self._run = space + "r"
+        self._style, self._outline, self._number = space + "pStyle", space + "outlineLvl", space + "numPr"
+        self._texts = {
+            space + "t": "text",
+            space + "pPr": "properties",
+            space + "tab": "\t",
+            space + "br": "\n",
+            space + "cr": "\n",
+            space + "noBreakHyphen": "-",
+            space + "footnoteReference": "note",
+            space + "endnoteReference": "note",
+            _MATH: "text",
+        }
+        """What the elements inside a paragraph give."""
         self._levels = self._styles(main)
         self._tables: list[_Table] = []
         self._notes = ""
@@ -156,33 +168,31 @@ class _Body:
         """A paragraph's text, its heading level (0 for none), and whether it is an item of a list."""
         pieces: list[str] = []
         level, listed = 0, False
-        space = self._space
-        for element in paragraph.iter(self._texts):
-            name = element.tag.rpartition("}")[2]
-            if name == "t":
+        tags = self._texts
+        for element in paragraph.iter(*tags):
+            what = tags[str(element.tag)]
+            if what == "text":
                 pieces.append(element.text or "")
-            elif name == "pPr":
+            elif what == "properties":
                 level, listed = self._properties(element)
-            elif name == "tab":
-                if element.getparent().tag == space + "r":  # type: ignore[union-attr]  # else a tab stop's definition
-                    pieces.append("\t")
-            elif name in ("br", "cr"):
-                pieces.append("\n")
-            elif name == "noBreakHyphen":
-                pieces.append("-")
-            elif name in ("footnoteReference", "endnoteReference"):
-                pieces.append(f"[{element.get(space + 'id', '')}]")
+            elif what == "note":
+                pieces.append(f"[{element.get(self._space + 'id', '')}]")
+            elif what != "\t" or element.getparent().tag == self._run:  # type: ignore[union-attr]
+                pieces.append(what)  # a tab elsewhere defines a tab stop
         text = "".join(pieces)
         return text if text.isascii() else text.translate(LAYOUT), level, listed
 
     def _properties(self, properties: etree._Element) -> tuple[int, bool]:
-        space = self._space
-        style = properties.find(space + "pStyle")
-        level = self._levels.get(style.get(space + "val", ""), 0) if style is not None else 0
-        outline = properties.find(space + "outlineLvl")
-        if outline is not None:
-            level = _level(outline.get(space + "val", ""))
-        return level, not level and properties.find(space + "numPr") is not None
+        level, outline, listed = 0, None, False
+        for element in properties.iterchildren(self._style, self._outline, self._number):
+            if element.tag == self._style:
+                level = self._levels.get(_value(element, self._space), 0)
+            elif element.tag == self._outline:
+                outline = _level(_value(element, self._space))
+            else:
+                listed = True
+        level = level if outline is None else outline
+        return level, listed and not level
 
     def _styles(self, main: str) -> dict[str, int]:
         """Style id -> heading level, from what the styles state or inherit."""

@@ -28,7 +28,9 @@ FONTS_ONLY = frozenset(["http://www.idpf.org/2008/embedding", "http://ns.adobe.c
 PAGES = frozenset(["application/xhtml+xml", "text/html", "text/x-oeb1-document"])
 
 # XHTML ends any element with "/>"; for HTML that is the beginning of one that goes on.
-_CLOSED = re.compile(r"<(?!(?:area|base|br|col|embed|hr|img|input|link|meta|source|track|wbr)\b)([a-zA-Z][\w:.-]*)([^<>]*)/>")
+_CLOSED = re.compile(
+    r"<(?!(?:area|base|br|col|embed|hr|img|input|link|meta|source|track|wbr)\b)([a-zA-Z][\w:.-]*)([^<>]*)/>"
+)
 
 
 def read(source: Source, writer: Writer) -> Labels:

@@ -1,7 +1,7 @@
 """Reads HTML as plain text: lexbor for usual pages, libxml2's streaming parser for large or absurdly nested ones.
 
 lexbor repairs broken pages as browsers do; its tree takes about 12 times the page, and its time is quadratic in nesting
-depth. Its tree is written out again as well-formed HTML and that is cut into tags and text, which takes half the time of
+depth. Its tree is written out again as well-formed HTML and that is cut into tags and text, which takes less time than
 a walk from Python. libxml2 without a tree needs a few megabytes and is linear in both. Neither loads entities or uses
 the network.
 """
@@ -9,20 +9,22 @@ the network.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable
 from functools import partial
+from typing import Any, cast
 
 from lxml import etree
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
-from longfold_server.ingest.formats.readable import DROPPED, Readable
+from longfold_server.ingest.formats.readable import DROPPED, KNOWN, Readable
 from longfold_server.ingest.formats.source import Labels, Source
 from longfold_server.ingest.formats.writer import Writer
 from longfold_server.ingest.index import Kind
 from longfold_server.ingest.text import pieces
 
-TREE_BYTES = 10_000_000
-"""Largest page that is parsed into a tree, which takes about 14 times its size."""
+TREE_BYTES = 2_000_000
+"""Largest page that is parsed into a tree: with everything made of it that takes about 20 times its size, and no less
+time than the stream."""
 TREE_TAGS = 1_000_000
 """Most tags for it: the tree's memory grows with them, and the parser process has a limit."""
 TREE_DEPTH = 1_000
@@ -61,8 +63,8 @@ _VOID = frozenset(
 """Elements that never nest, or that close themselves when their like begins."""
 
 
-# What lexbor writes: lower-case names, and no "<" or ">" in an attribute or a text but in <xmp> and <plaintext>. Tags that
-# only change how text looks are part of the text around them.
+# What lexbor writes: lower-case names, and no "<" or ">" in an attribute or a text but in <xmp> and <plaintext>. Tags
+# that only change how text looks are part of the text around them.
 _INLINE = "a|abbr|acronym|b|big|cite|code|em|font|i|img|kbd|q|s|samp|small|span|strong|sub|sup|tt|u|var"
 _TOKEN = re.compile(
     rf"((?:[^<]++|</?(?:{_INLINE})(?=[\s>])[^>]*+>)++)"
@@ -71,6 +73,8 @@ _TOKEN = re.compile(
     r"|<(/?)([a-z][^\s/>]*+)([^>]*+)>",
     re.DOTALL,
 )
+_ESCAPES = (("&lt;", "<"), ("&gt;", ">"), ("&quot;", '"'), ("&nbsp;", " "), ("&amp;", "&"))
+"""Of HTML's serialisation; the ampersand last."""
 _TAGS = re.compile(r"<[^>]*+>")
 _ID = re.compile(r"""\s(?:id|name)="([^"]*)\"""")
 _INVISIBLE = [*sorted(DROPPED - {"head"})]
@@ -169,27 +173,27 @@ def _from_markup(markup: str, readable: Readable) -> None:
 
 
 def _plain(text: str) -> str:
-    """Undo the four escapes of HTML's serialisation."""
+    """A text or an attribute without its escapes."""
     if "&" not in text:
         return text
-    return text.replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", '"').replace("&nbsp;", " ").replace("&amp;", "&")
+    for escaped, plain in _ESCAPES:
+        text = text.replace(escaped, plain)
+    return text
 
 
 class _Target:
     """libxml2's callbacks; comments vanish."""
 
     def __init__(self, readable: Readable) -> None:
-        self._readable = readable
+        self._start = readable.start
+        # Called for every tag and every piece of text: no call of ours in between.
+        self.end: Callable[[str | bytes], None] = cast(Any, readable.end)
+        self.data: Callable[[str | bytes], None] = cast(Any, readable.text)
 
-    def start(self, tag: str | bytes, attributes: Mapping[str, str]) -> None:
-        name = str(tag)
-        self._readable.start(name, attributes.get("id") or (attributes.get("name") if name == "a" else "") or "")
-
-    def end(self, tag: str | bytes) -> None:
-        self._readable.end(str(tag))
-
-    def data(self, data: str | bytes) -> None:
-        self._readable.text(str(data))
+    def start(self, tag: str | bytes, attributes: dict[str | bytes, str | bytes]) -> None:
+        anchor = attributes.get("id") or (tag == "a" and attributes.get("name")) or ""
+        if anchor or tag in KNOWN:
+            self._start(str(tag), str(anchor))
 
     def comment(self, data: str | bytes) -> None:
         return None

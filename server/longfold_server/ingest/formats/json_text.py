@@ -14,6 +14,7 @@ from longfold_server.ingest.text import pieces
 
 # A whole string (its characters hold no structure), a bracket, a comma, or white space that has a line end.
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*+"|[\[\]{},]|[ \t]*[\r\n]\s*+', re.DOTALL)
+_BLANK = " \t\r\n"
 LONGEST_STRING = 4_000_000
 """Characters of a string that is waited for; the text behind a longer one is passed on as it is."""
 
@@ -63,27 +64,33 @@ def _tokens(first: str, text: Iterator[str]) -> Iterator[tuple[str, str]]:
         piece = next(text, None)
         more = piece is not None
         rest += piece or ""
-        place = 0
+        place = begin = 0
         for match in _TOKEN.finditer(rest):
             token = match.group()
-            if more and match.end() == len(rest) and token[-1] in " \t\r\n":
-                break  # white space may go on
-            if '"' in rest[place : match.start()] and more:
-                break
-            yield "text", rest[place : match.start()]
+            sign = token[0]
+            if more and ('"' in rest[place : match.start()] or (match.end() == len(rest) and sign in _BLANK)):
+                break  # a string, or white space, that goes on in the next piece
             place = match.end()
-            if token[0] in "[{":
+            if sign == '"':
+                continue
+            if sign in "[{":
                 depth += 1
-                yield ("open" if depth == 1 else "text"), token
-            elif token[0] in "]}":
+                if depth == 1:
+                    yield "open", rest[begin:place]
+                    begin = place
+            elif sign in "]}":
                 depth -= 1
-                yield ("text", "\n" + token) if depth == 0 else ("text", token)
-            elif token == ",":
-                yield ("end" if depth == 1 else "text"), token
-            elif token[0] == '"':
-                yield "text", token
+                if depth == 0:
+                    yield "text", f"{rest[begin : match.start()]}\n{token}"
+                    begin = place
+            elif sign == ",":
+                if depth == 1:
+                    yield "end", rest[begin:place]
+                    begin = place
             else:
-                yield "text", "" if depth <= 1 else " "
+                yield "text", rest[begin : match.start()] + (" " if depth > 1 else "")
+                begin = place
+        yield "text", rest[begin:place]
         rest = rest[place:]
         if not more or len(rest) > LONGEST_STRING:
             yield "text", rest

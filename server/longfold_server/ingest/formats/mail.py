@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from email import message_from_binary_file, policy
-from email.message import EmailMessage
+from email.message import EmailMessage, MIMEPart
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
@@ -32,7 +32,7 @@ def read(source: Source, writer: Writer) -> Labels:
     return Labels(_header(message, "Subject"))
 
 
-def _mail(message: EmailMessage, within: str, depth: int, source: Source, writer: Writer) -> None:
+def _mail(message: MIMEPart, within: str, depth: int, source: Source, writer: Writer) -> None:
     """`within` is the name of the part that holds this mail."""
     writer.mark(Kind.PART, within or BODY)
     for name in SHOWN:
@@ -55,7 +55,7 @@ def _mail(message: EmailMessage, within: str, depth: int, source: Source, writer
             _content(part, name, source, writer)
 
 
-def _forwarded(part: EmailMessage, name: str, depth: int, source: Source, writer: Writer) -> None:
+def _forwarded(part: MIMEPart, name: str, depth: int, source: Source, writer: Writer) -> None:
     """The mails that a part of type message/... holds."""
     if depth >= MOST_NESTED:
         writer.skip(name, Reason.TOO_DEEP, "it is a mail inside too many others")
@@ -64,7 +64,7 @@ def _forwarded(part: EmailMessage, name: str, depth: int, source: Source, writer
         _mail(inner, _header(inner, "Subject") or name, depth + 1, source, writer)
 
 
-def _body(message: EmailMessage) -> EmailMessage | None:
+def _body(message: MIMEPart) -> MIMEPart | None:
     """The text of a mail; plain text rather than HTML, where it is not only a note that there is HTML."""
     plain, html = message.get_body(("plain",)), message.get_body(("html",))
     if plain is None or html is None:
@@ -73,7 +73,7 @@ def _body(message: EmailMessage) -> EmailMessage | None:
     return html if 20 * written < len(_bytes(html)) and written < 500 else plain
 
 
-def _attachments(message: EmailMessage, body: EmailMessage | None) -> Iterator[EmailMessage]:
+def _attachments(message: MIMEPart, body: MIMEPart | None) -> Iterator[MIMEPart]:
     """Every part that is neither the text nor another form of it."""
     if not message.is_multipart():
         if message is not body:
@@ -90,7 +90,7 @@ def _attachments(message: EmailMessage, body: EmailMessage | None) -> Iterator[E
             yield part
 
 
-def _content(part: EmailMessage, name: str, source: Source, writer: Writer) -> None:
+def _content(part: MIMEPart, name: str, source: Source, writer: Writer) -> None:
     if part.get_content_maintype() in ("image", "audio", "video"):
         writer.skip(name, Reason.BINARY, f"it is {part.get_content_type()}")
         return
@@ -109,19 +109,19 @@ def _content(part: EmailMessage, name: str, source: Source, writer: Writer) -> N
                 writer.skip(name, reason_of(error), error.detail.partition(";")[0])
 
 
-def _bytes(part: EmailMessage) -> bytes:
+def _bytes(part: MIMEPart) -> bytes:
     content = part.get_payload(decode=True)
     return content if isinstance(content, bytes) else b""
 
 
-def _file_name(part: EmailMessage) -> str:
+def _file_name(part: MIMEPart) -> str:
     try:
         return part.get_filename("") or ""
     except (ValueError, LookupError, TypeError, AttributeError, IndexError):  # of a header that breaks the parser
         return ""
 
 
-def _header(message: EmailMessage, name: str) -> str:
+def _header(message: MIMEPart, name: str) -> str:
     try:
         return tidy(str(message.get(name, "")))
     except (ValueError, LookupError, TypeError, AttributeError, IndexError):

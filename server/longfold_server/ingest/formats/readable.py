@@ -107,7 +107,7 @@ _BREAKOUT = frozenset(
     ]
 )
 _CELLS = frozenset({"td", "th"})
-_KNOWN = DROPPED | _PARAGRAPHS | _LINES | _LISTS | _VERBATIM | _BREAKOUT | _CELLS | {"title"}
+KNOWN = DROPPED | _PARAGRAPHS | _LINES | _LISTS | _VERBATIM | _BREAKOUT | _CELLS | {"title"}
 """Tags that change anything; text inside others is as if they were not there."""
 _DEEPEST_INDENT = 8
 _WHITE = " \t\n\r\f"
@@ -169,7 +169,7 @@ class Readable:
     def start(self, tag: str, anchor: str = "") -> None:
         if anchor:
             self.anchor(anchor)
-        if tag not in _KNOWN:
+        if tag not in KNOWN:
             return
         if tag == "title" and not self.title and "svg" not in self._dropped:
             self._title = []
@@ -209,7 +209,7 @@ class Readable:
             self._verbatim += 1
 
     def end(self, tag: str) -> None:
-        if tag not in _KNOWN:
+        if tag not in KNOWN:
             return
         if tag == "title" and self._title is not None:
             self.title, self._title = " ".join("".join(self._title).split()), None

@@ -7,7 +7,6 @@ Not python-calamine, which holds whole sheets and refuses a number with a blank 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum, auto
@@ -26,7 +25,7 @@ from longfold_server.ingest.index import Kind, Reason
 WHAT = "an Excel workbook (XLSX)"
 MOST_COLUMNS = 16_384
 """Of a sheet, in Excel."""
-_EPOCH, _EPOCH_1904 = datetime(1899, 12, 30), datetime(1904, 1, 1)
+_EPOCH, _EPOCH_1904 = datetime(1899, 12, 30), datetime(1904, 1, 1)  # noqa: DTZ001  # sheets know no time zones
 """Day 0 of the two calendars; the first is right from 1 March 1900 on, since Excel's 1900 is a leap year."""
 _COLUMN = re.compile(r"[A-Z]{1,3}")
 _LITERAL = re.compile(r'"[^"]*"|\\.|_.|\[(?!h|m|s)[^\]]*\]', re.IGNORECASE)
@@ -190,7 +189,9 @@ def _looks(container: Container, part: str) -> list[Look | None]:
     for styles in root.iterchildren("{*}cellXfs"):
         for style in styles.iterchildren("{*}xf"):
             number = style.get("numFmtId", "")
-            looks.append(formats[number] if number in formats else _BUILT_IN.get(int(number)) if number.isdecimal() else None)
+            looks.append(
+                formats[number] if number in formats else _BUILT_IN.get(int(number)) if number.isdecimal() else None
+            )
     return looks
 
 

@@ -191,7 +191,11 @@ def test_an_archive_wholly_under_a_password(reading: Callable[..., Read]) -> Non
 
 def test_version_control_and_copies_are_left_out_and_counted(reading: Callable[..., Read]) -> None:
     names = [".git/config", ".git/HEAD", "web/node_modules/x/index.js", "web/node_modules/y.js", "vendor/m/a.go"]
-    found = reading(zipped(dict.fromkeys(names, "copied") | {"vendor/contract.txt": "The contract.", "a.go": "mine"}))
+    found = reading(
+        zipped(
+            {".git/": ""} | dict.fromkeys(names, "copied") | {"vendor/contract.txt": "The contract.", "a.go": "mine"}
+        )
+    )
     assert found.files == ["vendor/contract.txt", "a.go"]
     assert set(found.skipped) == {".git/", "web/node_modules/", "vendor/"}
     assert found.messages[".git/"] == "2 files: the history of version control"

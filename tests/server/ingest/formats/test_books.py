@@ -89,7 +89,13 @@ def test_elements_that_xhtml_closes_at_once_swallow_nothing(parse: Parse) -> Non
 
 
 def test_a_page_that_is_not_there_is_told(parse: Parse) -> None:
-    got = parse(book('<itemref idref="a"/><itemref idref="b"/>', {"a": "<p>here</p>"}, '<item id="b" href="b" media-type="text/html"/>'))
+    got = parse(
+        book(
+            '<itemref idref="a"/><itemref idref="b"/>',
+            {"a": "<p>here</p>"},
+            '<item id="b" href="b" media-type="text/html"/>',
+        )
+    )
     assert got.text.strip() == "here"
     assert [(entry.path, entry.reason) for entry in got.skipped] == [("in/b", Reason.UNDECODABLE)]
 

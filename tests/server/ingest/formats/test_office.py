@@ -150,7 +150,7 @@ def workbook(cells: str, styles: str = "", properties: str = "") -> bytes:
     ],
 )
 def test_values_of_cells(parse: Parse, cell: str, shown: str) -> None:
-    got = parse(workbook(f'<row r="1"><c t="str"><v>.</v></c></row><row r="2">{cell}</row>', 'yyyy&quot;h&quot;'))
+    got = parse(workbook(f'<row r="1"><c t="str"><v>.</v></c></row><row r="2">{cell}</row>', "yyyy&quot;h&quot;"))
     assert got.text.split("\n")[3].strip() == shown
     assert [(entry.path, entry.reason) for entry in got.skipped] == [("sheet C", Reason.UNSUPPORTED)]
 
@@ -164,8 +164,8 @@ def test_days_of_old_macs(parse: Parse) -> None:
     ("code", "look"),
     [
         ("General", None), ("0.00", None), ("#,##0 [$USD]", None), ("0.0%", "PERCENT"), ("dd/mm/yyyy", "DATE"),
-        ("[h]:mm", "TIME"), ("yyyy-mm-dd hh:mm", "DATE_TIME"), ("mmm", "DATE"), ('0 "days"', None), ("[Red]0;[Blue]0", None),
-        ("0.00E+00", None), (r"0\d", None),
+        ("[h]:mm", "TIME"), ("yyyy-mm-dd hh:mm", "DATE_TIME"), ("mmm", "DATE"), ('0 "days"', None),
+        ("[Red]0;[Blue]0", None), ("0.00E+00", None), (r"0\d", None),
     ],
 )  # fmt: skip
 def test_formats_of_numbers(code: str, look: str | None) -> None:

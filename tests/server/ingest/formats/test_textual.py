@@ -38,7 +38,11 @@ def test_rows_are_numbered_as_records(parse: Parse) -> None:
     assert got.at("Ann").text == "row 2"
 
 
-@given(st.lists(st.lists(st.text(st.characters(exclude_categories=("Cs",)), max_size=5), min_size=1, max_size=4), max_size=5))
+@given(
+    st.lists(
+        st.lists(st.text(st.characters(exclude_categories=("Cs",)), max_size=5), min_size=1, max_size=4), max_size=5
+    )
+)
 def test_records_survive_any_cut_of_the_text(rows: list[list[str]]) -> None:
     target = io.StringIO()
     csv.writer(target).writerows(rows)
@@ -55,7 +59,7 @@ def test_a_quotation_mark_that_nothing_closes_costs_no_rows(parse: Parse) -> Non
 
 
 def test_values_of_an_array_are_records(parse: Parse) -> None:
-    values = [{"name": "Ann", "tags": [1, {"x": "a,]\"b\n"}]}, "two", 3, [], {}]
+    values = [{"name": "Ann", "tags": [1, {"x": 'a,]"b\n'}]}, "two", 3, [], {}]
     for indent in (None, 2):
         got = parse(json.dumps(values, indent=indent), "d.json")
         lines = got.text.strip().split("\n")
@@ -97,7 +101,8 @@ def test_lines_of_json_are_records(parse: Parse) -> None:
 
 def test_headings_of_markdown(parse: Parse) -> None:
     got = parse(
-        "intro\n\n# Set up & Run\ntext\n```sh\n# no heading\n```\nUnder\n-----\nlast\n## Set up & Run\n- item\n---\nend\n",
+        "intro\n\n# Set up & Run\ntext\n```sh\n# no heading\n```\nUnder\n-----\n"
+        "last\n## Set up & Run\n- item\n---\nend\n",
         "r.md",
     )
     assert [(mark.value, mark.anchor) for mark in got.marks if mark.kind == "heading"] == [

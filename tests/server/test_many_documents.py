@@ -1,16 +1,22 @@
-"""Documents of one job: fetched ahead while earlier ones are read, in their order, failing or skipped, told in the
-manifest."""
+"""Many documents in one job: fetched ahead while earlier ones are read, in their order, failing or skipped, told in
+the manifest; of all formats, with citations that open at the place."""
 
 from __future__ import annotations
 
 import asyncio
+import io
 import json
+import re
 import threading
+import zipfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import unquote
 
+import pypdfium2
 import pytest
+from samples import docx, packed, pdf
 
-from longfold_agent.engines.scripted import ScriptedEngine
+from longfold_agent.engines.scripted import ScriptedEngine, prompt_text
 from longfold_server.ending import end
 
 
@@ -93,14 +99,15 @@ async def events_of(service, job, kind):
     return [json.loads(fields["data"])["data"] for name, fields in await service.events(job) if name == kind]
 
 
-async def test_the_first_document_is_read_while_the_second_is_fetched(serve, web, text_with, until):
+@pytest.mark.parametrize("speculation", [0, 3])
+async def test_the_first_document_is_read_while_the_second_is_fetched(serve, web, text_with, until, speculation):
     first = web.page("/1", text_with(5, {1: "FACT one is red."}))
     second = web.page("/2", text_with(3, {1: "FACT two is blue."}), closed=True)
-    async with serve() as service:
+    async with serve(speculation=speculation) as service:
         job = await ask(service, [{"url": first}, {"url": second}], mode="fold")
 
         async def reading():
-            return await chunks_read(service, job) >= 4
+            return await chunks_read(service, job) >= 5
 
         await until(reading)
         progress = (await service.client.get(f"/answer/{job}")).json()["progress"]
@@ -133,6 +140,24 @@ async def test_documents_keep_their_order_however_they_come(serve, web, text_wit
     assert found["result"]["memory"].splitlines() == [f"FACT {n} is it." for n in range(6)]
     documents = [step["document"] for step in steps]
     assert documents == sorted(documents) and set(documents) == set(range(6))
+
+
+async def test_a_stored_document_is_read_whatever_keeps_the_ones_behind_it(serve, web, text_with, until):
+    urls = [web.page(f"/{n}", f"FACT {n} is it.", closed=True) for n in range(5)]
+    async with serve() as service:
+        reply = await service.client.post("/documents", content=text_with(3, {1: "FACT one is red."}))
+        document = {"document_id": reply.json()["document_id"]}
+        job = await ask(service, [document, *({"url": url} for url in urls), document], mode="fold")
+
+        async def reading():
+            return await chunks_read(service, job) >= 3
+
+        await until(reading)
+        assert sorted(web.asked) == ["/0", "/1", "/2", "/3"]
+        for n in range(5):
+            web.open(f"/{n}")
+        found = await service.finished(job)
+    assert [entry["status"] for entry in found["result"]["manifest"]] == ["read"] * 7
 
 
 async def test_a_long_beginning_is_routed_before_the_rest_has_come(serve, web, text_with, reader, until):
@@ -283,16 +308,63 @@ async def test_a_cancelled_job_stops_fetching(serve, web, until):
     assert found["status"] == "cancelled"
 
 
-async def test_citations_open_at_the_place(serve, web):
-    page = (
-        "<html><body><h2 id='before'>Before</h2><p>Nothing.</p><h2 id='colours'>Colours</h2>"
-        "<p>After that, FACT of the house is red since 1871.</p></body></html>"
-    )
-    url = web.page("/page.html", page, "text/html")
-    async with serve() as service:
-        found = await service.finished(await ask(service, [{"url": url + "#top"}], mode="fold"))
-    [citation] = found["result"]["citations"]
-    assert citation["locator"] == 'section "Colours"'
-    assert citation["link"] == url + (
-        "#colours:~:text=After%20that%2C%20FACT%20of%20the%20house%20is%20red%20since%201871."
-    )
+PAGE = """<html><body><h2 id='before'>Before</h2><p>Nothing.</p><h2 id='colours'>Colours</h2>
+<p>After that, FACT of the house is green since 1871.</p></body></html>"""
+SOURCE = "def build():\n    # Nothing.\n    # FACT of the roof is yellow since 1850.\n    return 1\n"
+
+
+async def test_a_mixed_set_is_answered_with_citations_that_open_at_the_place(serve, web, reader):
+    def telling_all(request):
+        text = prompt_text(request.prompt)
+        if "was kept in the memory below" not in text:
+            return reader(request)
+        [memory] = re.findall(r"<memory>\n(.*?)\n</memory>", text, re.DOTALL)
+        return " ".join(memory.splitlines())
+
+    book = pdf("Nothing.", "Nothing here.", "FACT of the bridge is red since 1920.", None)
+    sources = packed({"src/empty.py": "", "src/build.py": SOURCE, "logo.png": b"\x89PNG\r\n\x1a\n\0\0"})
+    page_url, book_url = web.page("/page.html", PAGE, "text/html"), web.page("/book", book, "application/octet-stream")
+    async with serve(ScriptedEngine(telling_all)) as service:
+        uploads = []
+        for name, data in (
+            ("report.docx", docx("Nothing.", "FACT of the door is blue since 1999.")),
+            ("a.zip", sources),
+        ):
+            reply = await service.client.post("/documents", content=data, params={"title": name})
+            assert reply.status_code == 201, reply.text
+            uploads.append(reply.json())
+        documents = [
+            {"url": book_url},
+            {"document_id": uploads[0]["document_id"], "title": "The report"},
+            {"url": page_url + "#top"},
+            {"document_id": uploads[1]["document_id"]},
+        ]
+        found = await service.finished(await ask(service, documents, mode="fold"))
+    assert uploads[1]["skipped"] == [
+        {"path": "logo.png", "reason": "binary", "message": "it is a PNG image (not supported)"}
+    ]
+    result = found["result"]
+    cited = {citation["document"]: citation for citation in result["citations"]}
+    assert sorted(cited) == [0, 1, 2, 3]
+
+    assert (cited[0]["locator"], cited[0]["link"]) == ("p. 3", f"{book_url}#page=3")
+    opened = pypdfium2.PdfDocument(book)
+    assert cited[0]["quote"] in opened[int(cited[0]["link"].rpartition("=")[2]) - 1].get_textpage().get_text_range()
+    opened.close()
+
+    assert (cited[1]["locator"], cited[1]["link"], cited[1]["title"]) == ('section "Setup"', None, "The report")
+
+    assert cited[2]["locator"] == 'section "Colours"'
+    start, _, directive = cited[2]["link"].partition(":~:text=")
+    assert start == f"{page_url}#colours" and "<h2 id='colours'>" in PAGE
+    assert unquote(directive) == cited[2]["quote"] and unquote(directive) in PAGE
+
+    path, _, line = cited[3]["locator"].partition(":")
+    with zipfile.ZipFile(io.BytesIO(sources)) as archive:
+        assert cited[3]["quote"] in archive.read(path).decode().splitlines()[int(line) - 1]
+    assert (path, line, cited[3]["link"]) == ("src/build.py", "3", None)
+
+    skipped = [
+        (entry["document"], part["path"], part["reason"]) for entry in result["manifest"] for part in entry["skipped"]
+    ]
+    assert skipped == [(0, "page 4", "scanned_page"), (3, "logo.png", "binary")]
