@@ -11,7 +11,8 @@ import asyncio
 import inspect
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import aclosing, closing
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar
 
 from .errors import InvalidArgument, LongfoldError
 from .retry import Retry
@@ -28,11 +29,25 @@ if TYPE_CHECKING:
     from .documents import Document
     from .effects import Plan
     from .plans import Asking
-    from .types import AnswerResult, DocumentInfo, Event, Job, Limits, Mode, StepView
+    from .types import (
+        AnswerResult,
+        DocumentInfo,
+        DocumentPreview,
+        DocumentText,
+        Event,
+        Job,
+        Limits,
+        Mode,
+        OnDocumentError,
+        StepView,
+    )
     from .upload import Source
     from .watch import OnEvent, OnJob, OnProgress, Watch
 
 T = TypeVar("T")
+
+Credentials: TypeAlias = Mapping[str, Mapping[str, str]]
+"""Headers by origin, `https://host` or `https://host:port`."""
 
 CONNECT_TIMEOUT = 5.0
 """Seconds to reach the server; a longer silence means a wrong address."""
@@ -103,6 +118,8 @@ class Client(_Base):
         *,
         mode: Mode | str = "auto",
         limits: Limits | Mapping[str, Any] | None = None,
+        on_document_error: OnDocumentError | str = "fail",
+        credentials: Credentials | None = None,
         priority: int = 0,
         webhook: str | None = None,
         on_event: OnEvent | None = None,
@@ -114,13 +131,18 @@ class Client(_Base):
         """Asks and waits for the answer, over any number of dropped connections.
 
         `documents`: URLs, `pathlib.Path`s (uploaded first), DocumentRefs, dicts, uploaded DocumentInfos. Local files
-        are read here, URLs by the server. `priority`: 0 to 9, a higher one is begun before your other jobs. `webhook`:
-        an https URL that is sent a signed message when the job has ended (`verify_webhook` checks it).
+        are read here, URLs by the server. `on_document_error`: `skip` answers from the other documents when one cannot
+        be read, and lists it in the result's `manifest`. `priority`: 0 to 9, a higher one is begun before your other
+        jobs. `webhook`: an https URL that is sent a signed message when the job has ended (`verify_webhook` checks it).
+        `credentials`: headers that the documents' servers ask for, by origin: `{"https://host": {"Authorization":
+        "Bearer ..."}}`; each is sent to its origin only.
         KeyboardInterrupt leaves the job running, unless `cancel_on_interrupt`; then a note on the exception says what
         became of the job.
         Raises JobFailed, JobCancelled, InvalidArgument.
         """
-        asking = _asking(question, documents, mode, limits, idempotency_key, webhook, priority)
+        asking = _asking(
+            question, documents, mode, limits, idempotency_key, webhook, priority, on_document_error, credentials
+        )
         watch = _watch(on_event, on_progress, on_job)
         try:
             return self._run(self._plans.answer(asking), watch)
@@ -136,12 +158,16 @@ class Client(_Base):
         *,
         mode: Mode | str = "auto",
         limits: Limits | Mapping[str, Any] | None = None,
+        on_document_error: OnDocumentError | str = "fail",
+        credentials: Credentials | None = None,
         priority: int = 0,
         webhook: str | None = None,
         idempotency_key: str | None = None,
     ) -> Job:
         """Starts a job and returns at once. Raises InvalidArgument."""
-        asking = _asking(question, documents, mode, limits, idempotency_key, webhook, priority)
+        asking = _asking(
+            question, documents, mode, limits, idempotency_key, webhook, priority, on_document_error, credentials
+        )
         return self._run(self._plans.submit(asking))
 
     def get(self, job: str | Job) -> Job:
@@ -167,10 +193,27 @@ class Client(_Base):
         return self._emitted(self._plans.steps(_job_id(job), after))
 
     def upload(self, source: Source, *, title: str | None = None, media_type: str | None = None) -> DocumentInfo:
-        """Sends a document in pieces: a path, bytes, or a file open in binary mode. Raises InvalidArgument when it
-        cannot be read.
+        """Sends a document in pieces: a path, bytes, or a file open in binary mode. A large one that can be read from
+        any place is sent in parts and goes on behind the last one when the connection breaks. Raises InvalidArgument
+        when it cannot be read.
         """
         return self._run(self._plans.upload_source(source, title, media_type))
+
+    def fetch(self, url: str, *, title: str | None = None, credentials: Credentials | None = None) -> DocumentInfo:
+        """Has the server fetch a document now, so that questions may name it by its id."""
+        return self._run(self._plans.fetch(url, title, credentials))
+
+    def inspect(
+        self, document: Document, *, chunk_tokens: int | None = None, credentials: Credentials | None = None
+    ) -> DocumentPreview:
+        """What a document would be to a job: its type, tokens, chunks, outline, and lines as they would be cited. A
+        file is uploaded first, a URL fetched. Raises InvalidArgument.
+        """
+        return self._run(self._plans.inspect(document, chunk_tokens, credentials))
+
+    def text(self, document: str | DocumentInfo, start: int = 0, end: int | None = None) -> DocumentText:
+        """Characters `start` to `end` of a document's text, at most 100,000 of them. Raises InvalidArgument."""
+        return self._run(self._plans.text(_document_id(document), start, end))
 
     def close(self) -> None:
         """Closes the connections."""
@@ -233,6 +276,8 @@ class AsyncClient(_Base):
         *,
         mode: Mode | str = "auto",
         limits: Limits | Mapping[str, Any] | None = None,
+        on_document_error: OnDocumentError | str = "fail",
+        credentials: Credentials | None = None,
         priority: int = 0,
         webhook: str | None = None,
         on_event: OnEvent | None = None,
@@ -242,7 +287,9 @@ class AsyncClient(_Base):
         cancel_on_interrupt: bool = False,
     ) -> AnswerResult:
         """As `Client.answer`; what is said there of KeyboardInterrupt holds for CancelledError too."""
-        asking = _asking(question, documents, mode, limits, idempotency_key, webhook, priority)
+        asking = _asking(
+            question, documents, mode, limits, idempotency_key, webhook, priority, on_document_error, credentials
+        )
         watch = _watch(on_event, on_progress, on_job)
         try:
             return await self._run(self._plans.answer(asking), watch)
@@ -258,12 +305,16 @@ class AsyncClient(_Base):
         *,
         mode: Mode | str = "auto",
         limits: Limits | Mapping[str, Any] | None = None,
+        on_document_error: OnDocumentError | str = "fail",
+        credentials: Credentials | None = None,
         priority: int = 0,
         webhook: str | None = None,
         idempotency_key: str | None = None,
     ) -> Job:
         """As `Client.submit`."""
-        asking = _asking(question, documents, mode, limits, idempotency_key, webhook, priority)
+        asking = _asking(
+            question, documents, mode, limits, idempotency_key, webhook, priority, on_document_error, credentials
+        )
         return await self._run(self._plans.submit(asking))
 
     async def get(self, job: str | Job) -> Job:
@@ -289,6 +340,22 @@ class AsyncClient(_Base):
     async def upload(self, source: Source, *, title: str | None = None, media_type: str | None = None) -> DocumentInfo:
         """As `Client.upload`; files are read in a thread."""
         return await self._run(self._plans.upload_source(source, title, media_type))
+
+    async def fetch(
+        self, url: str, *, title: str | None = None, credentials: Credentials | None = None
+    ) -> DocumentInfo:
+        """As `Client.fetch`."""
+        return await self._run(self._plans.fetch(url, title, credentials))
+
+    async def inspect(
+        self, document: Document, *, chunk_tokens: int | None = None, credentials: Credentials | None = None
+    ) -> DocumentPreview:
+        """As `Client.inspect`."""
+        return await self._run(self._plans.inspect(document, chunk_tokens, credentials))
+
+    async def text(self, document: str | DocumentInfo, start: int = 0, end: int | None = None) -> DocumentText:
+        """As `Client.text`."""
+        return await self._run(self._plans.text(_document_id(document), start, end))
 
     async def aclose(self) -> None:
         """Closes the connections."""
@@ -334,14 +401,26 @@ def _asking(
     key: str | None,
     webhook: str | None,
     priority: int,
+    on_document_error: OnDocumentError | str,
+    credentials: Credentials | None,
 ) -> Asking:
     from .plans import Asking
 
+    asking = Asking(
+        question,
+        documents,
+        mode,
+        limits,
+        webhook=webhook,
+        priority=priority,
+        on_document_error=on_document_error,
+        credentials=credentials,
+    )
     if key is None:
-        return Asking(question, documents, mode, limits, webhook=webhook, priority=priority)
+        return asking
     if not key or not key.isascii() or not key.isprintable():
         raise InvalidArgument("idempotency_key: printable ASCII characters, at least one.")
-    return Asking(question, documents, mode, limits, key, webhook, priority)
+    return replace(asking, key=key)
 
 
 def _watch(on_event: OnEvent | None, on_progress: OnProgress | None, on_job: OnJob | None) -> Watch:
@@ -355,6 +434,10 @@ def _job_id(job: str | Job) -> str:
     if not job_id.strip() or job_id in (".", ".."):
         raise InvalidArgument("job: an id as `submit` returns it.")
     return job_id
+
+
+def _document_id(document: str | DocumentInfo) -> str:
+    return document if isinstance(document, str) else document.document_id
 
 
 def _abandoned(job: Job | None) -> str:

@@ -4,28 +4,51 @@ no event loop.
 
 from __future__ import annotations
 
+import base64
 import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import quote
 
 from pydantic import ValidationError
 
-from .documents import Document, names, prepare, validation_message
+from .documents import DOCUMENT_ID, Document, names, prepare, validation_message
 from .effects import Emit, Lost, Pause, Plan, Reply, Request, send
 from .errors import ConnectionFailed, InvalidArgument, ProtocolError, WaitTimeout
 from .follow import Follow, StreamUnusable, Tail, job_path
-from .replies import parse, result_of, retry_after
+from .replies import api_error, parse, result_of, retry_after
 from .retry import RETRYABLE, Retry
-from .types import AnswerRequest, AnswerResult, DocumentInfo, DocumentRef, Job, Limits, Mode, Steps
+from .types import (
+    AnswerRequest,
+    AnswerResult,
+    DocumentInfo,
+    DocumentPreview,
+    DocumentRef,
+    DocumentText,
+    FetchRequest,
+    Job,
+    Limits,
+    Mode,
+    OnDocumentError,
+    Steps,
+)
 from .upload import Source, Upload
 
 WAIT = 20.0
 """Seconds of one long poll: below the 30 s after which common proxies cut an idle request."""
 POLL_FIRST, POLL_LONGEST = 0.2, 5.0
 """Seconds between polls of a server that answers at once; doubled in between."""
-UPLOAD_TIMEOUT = 300.0
-"""Seconds for the reply to an upload: the server reads the whole document before it answers."""
+UPLOAD_TIMEOUT = 600.0
+"""Seconds for the reply to an upload or a fetch: the server has the whole document before it answers."""
+IN_PARTS = 32 * 1024 * 1024
+"""Bytes above which a file is sent in parts, so that a connection that breaks costs one of them;"""
+PART = 16 * 1024 * 1024
+"""bytes of each."""
+PART_TYPE = "application/offset+octet-stream"
+NEW_FIELDS = ("credentials", "on_document_error")
+"""Of a request, unknown to a server of version 0.1.0."""
+TUS = {"tus-resumable": "1.0.0"}
 INTERRUPT_TIMEOUT = 5.0
 """Seconds for a cancel on the way out: somebody pressed Ctrl-C and is watching."""
 
@@ -41,6 +64,8 @@ class Asking:
     key: str = field(default_factory=lambda: uuid.uuid4().hex)
     webhook: str | None = None
     priority: int = 0
+    credentials: Mapping[str, Mapping[str, str]] | None = field(default=None, repr=False)
+    on_document_error: OnDocumentError | str = OnDocumentError.FAIL
     names: list[str] = field(default_factory=list)
     """The documents' names for messages, known once they are prepared."""
     post: Request | None = None
@@ -74,13 +99,17 @@ class Plans:
                     "documents": references,
                     "mode": asking.mode,
                     "limits": asking.limits or Limits(),
+                    "on_document_error": asking.on_document_error,
                     "priority": asking.priority,
                     "webhook": None if asking.webhook is None else {"url": asking.webhook},
+                    "credentials": _credentials(asking.credentials),
                 }
             )
         except ValidationError as error:
             raise InvalidArgument(f"{validation_message(error)}.") from None
-        body = request.model_dump_json(exclude_none=True).encode()
+        # What is not asked for is not sent, so that an older server takes the request.
+        unasked = {name for name in NEW_FIELDS if getattr(request, name) == AnswerRequest.model_fields[name].default}
+        body = request.model_dump_json(exclude_none=True, exclude=unasked).encode()
         headers = {"content-type": "application/json", "idempotency-key": asking.key, "prefer": "respond-async"}
         asking.post = Request("POST", "/answer", headers=headers, body=body)
         reply = yield from self.call(asking.post)
@@ -167,13 +196,106 @@ class Plans:
             position = steps.next
 
     def upload(self, upload: Upload) -> Plan[DocumentInfo]:
-        """POST /documents; repeating it is safe, since documents are addressed by their content."""
+        """POST /documents, or a large file in parts; repeating it is safe, since documents are addressed by their
+        content."""
+        if upload.size is not None and upload.size > IN_PARTS and upload.repeatable:
+            found = yield from self._upload_in_parts(upload, upload.size)
+            if found is not None:
+                return found
         headers = {"content-type": upload.media_type}
         if upload.size is not None:
             headers["content-length"] = str(upload.size)
         params = {"title": upload.title[:500]} if upload.title else {}
         request = Request("POST", "/documents", params, headers, upload, read_timeout=UPLOAD_TIMEOUT)
         return parse((yield from self.call(request)), DocumentInfo, [upload.title or "the upload"])
+
+    def _upload_in_parts(self, upload: Upload, size: int) -> Plan[DocumentInfo | None]:
+        """By the tus protocol (https://tus.io/protocols/resumable-upload); None from a server that does not know it."""
+        label = [upload.title or "the upload"]
+        named = {"filename": upload.title or "", "filetype": upload.media_type}
+        metadata = ",".join(
+            f"{key} {base64.b64encode(value.encode()).decode()}" for key, value in named.items() if value
+        )
+        begin = {**TUS, "upload-length": str(size), "upload-metadata": metadata}
+        reply = yield from self.call(Request("POST", "/uploads", headers=begin))
+        if reply.status in (404, 405):
+            return None
+        if reply.status != 201:
+            raise api_error(reply, label)
+        path = f"/uploads/{quote(reply.headers.get('location', '').rpartition('/')[2], safe='')}"
+        offset = tries = 0
+        while offset < size:
+            part = upload.part(offset, min(PART, size - offset))
+            headers = {**TUS, "upload-offset": str(offset), "content-length": str(part.size), "content-type": PART_TYPE}
+            pause: float | None = None
+            try:
+                reply = yield from send(Request("PATCH", path, headers=headers, body=part))
+            except Lost as lost:
+                tries += 1
+                pause = self.retry.pause(tries)
+                if pause is None:
+                    raise ConnectionFailed(self._unreachable(str(lost), tries)) from None
+            else:
+                if reply.status == 204:
+                    offset, tries = _offset(reply), 0
+                    continue
+                tries += 1
+                pause = self.retry.pause(tries, retry_after(reply)) if reply.status in {409, *RETRYABLE} else None
+                if pause is None:
+                    raise api_error(reply, label)
+            yield Pause(pause)
+            reply = yield from self.call(Request("HEAD", path, headers=TUS))
+            if reply.status != 200:
+                raise api_error(reply, label)
+            reached, offset = offset, _offset(reply)
+            if offset > reached:  # a part that broke in the middle counts as far as it came
+                tries = 0
+        reply = yield from self.call(Request("POST", f"{path}/document", headers=TUS, read_timeout=UPLOAD_TIMEOUT))
+        return parse(reply, DocumentInfo, label)
+
+    def fetch(
+        self, url: str, title: str | None, credentials: Mapping[str, Mapping[str, str]] | None
+    ) -> Plan[DocumentInfo]:
+        """POST /documents/fetch."""
+        try:
+            asked = FetchRequest.model_validate({"url": url, "title": title, "credentials": _credentials(credentials)})
+        except ValidationError as error:
+            raise InvalidArgument(f"{validation_message(error)}.") from None
+        body = asked.model_dump_json(exclude_none=True).encode()
+        headers = {"content-type": "application/json"}
+        request = Request("POST", "/documents/fetch", headers=headers, body=body, read_timeout=UPLOAD_TIMEOUT)
+        return parse((yield from self.call(request)), DocumentInfo, [url])
+
+    def inspect(
+        self,
+        document: Document,
+        chunk_tokens: int | None = None,
+        credentials: Mapping[str, Mapping[str, str]] | None = None,
+    ) -> Plan[DocumentPreview]:
+        """Has the document taken in, where it is not yet, then GET /documents/{id}."""
+        [prepared] = prepare([document])
+        if isinstance(prepared, Upload):
+            document_id = (yield from self.upload(prepared)).document_id
+        elif prepared.url is not None:
+            document_id = (yield from self.fetch(prepared.url, prepared.title, credentials)).document_id
+        elif prepared.text is not None:
+            given = Upload(prepared.text.encode(), prepared.title, "text/plain; charset=utf-8")
+            document_id = (yield from self.upload(given)).document_id
+        else:
+            document_id = str(prepared.document_id)
+        params = {} if chunk_tokens is None else {"chunk_tokens": str(chunk_tokens)}
+        request = Request("GET", f"/documents/{document_id}", params, read_timeout=UPLOAD_TIMEOUT)
+        return parse((yield from self.call(request)), DocumentPreview, names([prepared]))
+
+    def text(self, document_id: str, start: int, end: int | None) -> Plan[DocumentText]:
+        """GET /documents/{id}/text."""
+        if not DOCUMENT_ID.fullmatch(document_id):
+            raise InvalidArgument("document: an id as `upload` returns it.")
+        if start < 0 or (end is not None and end < start):
+            raise InvalidArgument("start and end: characters from 0 on, end not before start.")
+        params = {"start": str(start)} | ({} if end is None else {"end": str(end)})
+        reply = yield from self.call(Request("GET", f"/documents/{document_id}/text", params))
+        return parse(reply, DocumentText, [document_id])
 
     def upload_source(self, source: Source, title: str | None, media_type: str | None) -> Plan[DocumentInfo]:
         """`upload` of whatever the caller named."""
@@ -232,3 +354,14 @@ class Plans:
 
 def _repeatable(request: Request) -> bool:
     return not isinstance(request.body, Upload) or request.body.repeatable
+
+
+def _credentials(given: Mapping[str, Mapping[str, str]] | None) -> list[dict[str, Any]]:
+    return [{"origin": origin, "headers": dict(headers)} for origin, headers in (given or {}).items()]
+
+
+def _offset(reply: Reply) -> int:
+    value = reply.headers.get("upload-offset", "")
+    if not (value.isascii() and value.isdigit()):
+        raise ProtocolError("the reply to an upload holds no Upload-Offset.")
+    return int(value)

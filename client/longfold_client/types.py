@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints, field_serializer, model_validator
 
 Question = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=20_000)]
 Title = Annotated[str, StringConstraints(strip_whitespace=True, max_length=500)]
@@ -48,6 +48,15 @@ class Mode(StrEnum):
     FOLD = "fold"
 
 
+class OnDocumentError(StrEnum):
+    """What a document that cannot be read means for its job."""
+
+    FAIL = "fail"
+    """The job fails."""
+    SKIP = "skip"
+    """The others are read, and the answer's manifest lists it."""
+
+
 class Limits(Strict):
     """Budgets of one job; when one is spent, the answer comes from what was read and is marked partial."""
 
@@ -62,6 +71,19 @@ class Webhook(Strict):
     url: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=2_048)]
 
 
+class OriginCredentials(Strict):
+    """Headers with which documents of one origin are asked for, at that origin and nowhere else."""
+
+    origin: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=300)]
+    """`https://host` or `https://host:port`."""
+    headers: Annotated[dict[str, SecretStr], Field(min_length=1, max_length=8)]
+    """`{"Authorization": "Bearer ..."}`, a cookie, or a header of the server's own."""
+
+    @field_serializer("headers", when_used="json")
+    def _sent(self, headers: dict[str, SecretStr]) -> dict[str, str]:
+        return {name: value.get_secret_value() for name, value in headers.items()}
+
+
 class AnswerRequest(Strict):
     """Body of `POST /answer`."""
 
@@ -69,9 +91,14 @@ class AnswerRequest(Strict):
     documents: Annotated[list[DocumentRef], Field(min_length=1, max_length=100)]
     mode: Mode = Mode.AUTO
     limits: Limits = Limits()
+    on_document_error: OnDocumentError = OnDocumentError.FAIL
+    """For what is found out while the job is worked on; a text or `document_id` that cannot be read is refused at
+    once."""
     priority: Annotated[int, Field(ge=0, le=9)] = 0
     """Among the caller's own jobs that wait, a higher one is begun first."""
     webhook: Webhook | None = None
+    credentials: Annotated[list[OriginCredentials], Field(max_length=16)] = []
+    """What the documents' servers ask for. Kept until the job has ended, never shown, never logged."""
 
 
 class JobStatus(StrEnum):
@@ -118,7 +145,7 @@ class Progress(Wire):
     tokens_read: int = 0
     """Document tokens read so far."""
     read_fraction: float = 0.0
-    """Characters read / characters of all documents, 0..1."""
+    """Characters read / characters of all documents, 0..1; those not fetched yet are taken to be of average size."""
     plan: str = ""
     memory_tokens: int = 0
     elapsed_seconds: float = 0.0
@@ -149,9 +176,21 @@ class Citation(Wire):
     """Character offset in the document's canonical text."""
     end: int
     locator: str
-    """For people: "characters 1200-1260"."""
+    """For people: "p. 12", "sheet Q3 row 40", "src/a.py:10-24", "lines 3-4"."""
+    link: str | None = None
+    """A URL that opens at the place: `#page=12`, `#id`, a text fragment; None where there is none."""
     quote: str
     chunk: int
+
+
+class SkippedPart(Wire):
+    """A part of a document whose other parts were read."""
+
+    path: str
+    """"page 12", or a file's path inside an archive."""
+    reason: str
+    """Stable: `scanned_page`, `binary`, `encrypted`, `link`, ... (docs/documents.md)."""
+    message: str
 
 
 class DocumentInfo(Wire):
@@ -168,6 +207,80 @@ class DocumentInfo(Wire):
     """Length of the canonical text."""
     sha256: str
     """Of the canonical text in UTF-8."""
+    skipped: list[SkippedPart] = Field(default_factory=list)
+    """What could not be read of it; the first 20."""
+    skipped_count: int = 0
+    """How many there are."""
+
+
+class DocumentText(Wire):
+    """A part of a document's text, with what a citation of it would show."""
+
+    document_id: str
+    start: int
+    """Character offset in the document's canonical text."""
+    end: int
+    """Smaller than asked for where the text ends."""
+    text: str
+    locator: str
+    """For people, as in a `Citation`."""
+    link: str | None = None
+    """As in a `Citation`."""
+
+
+class OutlineEntry(Wire):
+    """Where a page, sheet, heading, file ... begins."""
+
+    start: int
+    kind: str
+    """`file`, `part`, `chapter`, `line`, `page`, `slide`, `sheet`, `heading`, `row` or `record`."""
+    value: str
+    """A number, a name, or the heading itself."""
+
+
+class DocumentPreview(Wire):
+    """What a document would be to a job."""
+
+    document: DocumentInfo
+    tokens: int | None = None
+    """In tokens of the served model; None where the server that was asked has no tokenizer."""
+    chunks: int | None = None
+    """How many chunks of `chunk_tokens` a job would read."""
+    chunk_tokens: int | None = None
+    marks: dict[str, int] = Field(default_factory=dict)
+    """How many marks of every kind the index holds; of rows and records only those where counting begins."""
+    outline: list[OutlineEntry] = Field(default_factory=list)
+    """The first of them."""
+    samples: list[DocumentText] = Field(default_factory=list)
+    """Lines from all over the document, as they would be cited."""
+
+
+class FetchRequest(Strict):
+    """Body of `POST /documents/fetch`."""
+
+    url: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=8_192)]
+    title: Title | None = None
+    credentials: Annotated[list[OriginCredentials], Field(max_length=16)] = []
+    """As in an `AnswerRequest`; not kept."""
+
+
+class ManifestEntry(Wire):
+    """What became of one document of the request."""
+
+    document: int
+    """Zero-based index of the request's document."""
+    status: Literal["read", "partly_read", "not_read", "skipped"]
+    """`skipped`: it could not be read; `not_read`, `partly_read`: a limit ended the reading before its end."""
+    document_id: str | None = None
+    title: str = ""
+    url: str | None = None
+    characters: int = 0
+    characters_read: int = 0
+    error: Problem | None = None
+    """Why it was skipped."""
+    skipped: list[SkippedPart] = Field(default_factory=list)
+    """As in its `DocumentInfo`."""
+    skipped_count: int = 0
 
 
 class ModelInfo(Wire):
@@ -198,6 +311,9 @@ class AnswerResult(Wire):
     route: Route
     model: ModelInfo
     documents: list[DocumentInfo] = Field(default_factory=list)
+    """Those that were ingested, in the request's order."""
+    manifest: list[ManifestEntry] = Field(default_factory=list)
+    """What became of every document of the request, in its order."""
     usage: TokenUsage = TokenUsage()
     timings: Timings = Timings()
     read_fraction: float = 1.0
@@ -302,5 +418,6 @@ class Event(Wire):
     type: EventType
     at: datetime
     data: dict[str, Any] = Field(default_factory=dict)
-    """`step`: a StepView plus `progress`; `ingested`: `documents`; `routed`: a Route; `waiting`: `for` and `error`;
-    `waited`: `for` and `seconds`; final ones: the Job."""
+    """`step`: a StepView plus `progress`; `ingested`: the `documents` that have come since the last such event, those
+    `skipped` (Problems) and how many are `missing`; `routed`: a Route; `waiting`: `for` and `error`; `waited`: `for`
+    and `seconds`; final ones: the Job."""

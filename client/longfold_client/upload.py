@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import mimetypes
 import os
 from collections.abc import Iterator
@@ -32,6 +33,7 @@ class Upload:
         self._file: BinaryIO | None = None
         self._start: int | None = None
         self._begun = False
+        self._skip = 0
         name: str | None = None
         if isinstance(source, bytes | bytearray):
             self._bytes = bytes(source)
@@ -57,23 +59,31 @@ class Upload:
         """Whether `pieces` may be called (again)."""
         return self._file is None or self._start is not None or not self._begun
 
+    def part(self, start: int, size: int) -> Upload:
+        """`size` bytes from byte `start` on, of a source that is repeatable and whose size is known."""
+        part = copy.copy(self)
+        part._skip, part.size = self._skip + start, size
+        return part
+
     def pieces(self) -> Iterator[bytes]:
         """The bytes from the start, never more than `size`. Raises InvalidArgument when the source fails or shrank
         meanwhile.
         """
         self._begun = True
         if self._bytes is not None:
-            view = memoryview(self._bytes)
+            view = memoryview(self._bytes)[self._skip :][: self.size]
             for offset in range(0, len(view), PIECE):
                 yield bytes(view[offset : offset + PIECE])
             return
         try:
             if self._path is not None:
                 with self._path.open("rb") as file:
+                    if self._skip:  # a pipe cannot seek, and has no parts
+                        file.seek(self._skip)
                     yield from self._read(file)
             elif self._file is not None:
                 if self._start is not None:
-                    self._file.seek(self._start)
+                    self._file.seek(self._start + self._skip)
                 yield from self._read(self._file)
         except OSError as error:
             raise InvalidArgument(f"cannot read {self._label}: {error.strerror or error}.") from error

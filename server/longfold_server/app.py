@@ -15,7 +15,7 @@ from fastapi.openapi.utils import get_openapi
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from longfold_agent.protocols import Engine, Profile, Tokens
-from longfold_client.types import AnswerRequest, Problem
+from longfold_client.types import AnswerRequest, FetchRequest, Problem
 from longfold_server import __version__, problems
 from longfold_server.auth import RateFields
 from longfold_server.drain import Drain
@@ -24,6 +24,7 @@ from longfold_server.ingest import DocumentStore
 from longfold_server.jobs.bell import Bell
 from longfold_server.jobs.connection import connect
 from longfold_server.metrics import Metrics
+from longfold_server.previews import Previews
 from longfold_server.resources import (
     CHUNK_THREADS,
     Resources,
@@ -31,14 +32,16 @@ from longfold_server.resources import (
     make_dispatcher,
     make_documents,
     make_engine,
+    make_expiry,
     make_profile,
     make_sender,
     make_store,
     make_tenancy,
     make_tokens,
+    make_uploads,
     make_worker,
 )
-from longfold_server.routes import answer, documents, health
+from longfold_server.routes import answer, documents, health, uploads
 from longfold_server.settings import Settings
 from longfold_server.telemetry import Spans, make_spans
 
@@ -75,6 +78,12 @@ def create_app(
                 files = make_documents(settings)
                 stack.push_async_callback(files.aclose)
             store, tenancy = make_store(settings, client), make_tenancy(settings, client)
+            counting = tokens
+            if counting is None and ("worker" in settings.roles or settings.tokenizer is not None):
+                counting = await asyncio.to_thread(make_tokens, settings)
+            prompts = profile
+            if prompts is None and counting is not None:
+                prompts = make_profile(settings, counting)
             held = Resources(
                 settings,
                 metrics,
@@ -85,21 +94,20 @@ def create_app(
                 store,
                 Bell(client, store.keys.signals),
                 files,
+                make_uploads(settings),
+                Previews(files, counting, None if prompts is None else prompts.budgets.chunk),
             )
             held.spans = tracing
             if spans is None:
                 stack.push_async_callback(asyncio.to_thread, tracing.close)
-            if "worker" in settings.roles:
+            if "worker" in settings.roles and counting is not None and prompts is not None:
                 held.engine = engine
                 if held.engine is None:
                     held.engine = make_engine(settings, metrics)
                     stack.push_async_callback(held.engine.aclose)
-                counting = tokens if tokens is not None else await asyncio.to_thread(make_tokens, settings)
                 threads = ThreadPoolExecutor(CHUNK_THREADS, "chunks")
                 stack.callback(threads.shutdown, wait=False, cancel_futures=True)
-                held.worker = make_worker(
-                    held, held.engine, profile or make_profile(settings, counting), counting, threads
-                )
+                held.worker = make_worker(held, held.engine, prompts, counting, threads)
                 if settings.webhook_secrets:
                     sender = make_sender(settings)
                     stack.push_async_callback(sender.aclose)
@@ -123,7 +131,10 @@ def create_app(
     if "api" in settings.roles:
         app.include_router(answer.router)
         app.include_router(documents.router)
+        app.include_router(uploads.options_router)
+        app.include_router(uploads.router)
     app.add_middleware(RateFields)
+    app.add_middleware(uploads.TusFields)
     app.add_middleware(Counted, metrics=metrics)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
@@ -132,7 +143,12 @@ def create_app(
 @asynccontextmanager
 async def _running(held: Resources) -> AsyncIterator[None]:
     """The background tasks: the bell, the worker, and the drain's call to everything that waits."""
-    loops: dict[str, Callable[[], Awaitable[None]]] = {"bell": held.bell.run, "drain": lambda: _call_on_drain(held)}
+    expiry = make_expiry(held)
+    loops: dict[str, Callable[[], Awaitable[None]]] = {
+        "bell": held.bell.run,
+        "drain": lambda: _call_on_drain(held),
+        "expiry": lambda: expiry.run(held.drain),
+    }
     if held.worker is not None:
         loops["worker"] = held.worker.run
     if held.dispatcher is not None:
@@ -166,7 +182,7 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
     if app.openapi_schema is None:
         schema = get_openapi(title=app.title, version=app.version, summary=app.summary, routes=app.routes)
         components = schema.setdefault("components", {}).setdefault("schemas", {})
-        for model in (AnswerRequest, Problem):
+        for model in (AnswerRequest, FetchRequest, Problem):
             own = model.model_json_schema(ref_template="#/components/schemas/{model}")
             components |= own.pop("$defs", {})
             components[model.__name__] = own

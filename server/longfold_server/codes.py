@@ -26,6 +26,11 @@ class Code(StrEnum):
     IDEMPOTENCY_MISMATCH = "idempotency_mismatch"
     WEBHOOK_DISABLED = "webhook_disabled"
     WEBHOOK_INVALID = "webhook_invalid"
+    UPLOAD_NOT_FOUND = "upload_not_found"
+    UPLOAD_CONFLICT = "upload_conflict"
+    UPLOAD_INCOMPLETE = "upload_incomplete"
+    TOO_MANY_UPLOADS = "too_many_uploads"
+    TUS_VERSION = "tus_version"
     # the service
     INTERNAL_ERROR = "internal_error"
     STORE_UNAVAILABLE = "store_unavailable"
@@ -38,6 +43,7 @@ class Code(StrEnum):
     DOCUMENT_EMPTY = "document_empty"
     DOCUMENT_UNSUPPORTED = "document_unsupported"
     DOCUMENT_UNDECODABLE = "document_undecodable"
+    DOCUMENT_ENCRYPTED = "document_encrypted"
     DOCUMENT_BLOCKED = "document_blocked"
     DOCUMENT_TIMEOUT = "document_timeout"
     DOCUMENT_UNKNOWN_ID = "document_unknown_id"
@@ -70,6 +76,11 @@ STATUS: dict[Code, int] = {
     Code.REQUEST_TOO_LARGE: 413,
     Code.UNSUPPORTED_MEDIA_TYPE: 415,
     Code.IDEMPOTENCY_MISMATCH: 422,
+    Code.UPLOAD_NOT_FOUND: 404,
+    Code.UPLOAD_CONFLICT: 409,
+    Code.UPLOAD_INCOMPLETE: 409,
+    Code.TOO_MANY_UPLOADS: 429,
+    Code.TUS_VERSION: 412,
     Code.INTERNAL_ERROR: 500,
     Code.STORE_UNAVAILABLE: 503,
     Code.DOCUMENTS_UNAVAILABLE: 503,
@@ -105,6 +116,11 @@ TITLE: dict[Code, str] = {
     Code.IDEMPOTENCY_MISMATCH: "The idempotency key was used for another request",
     Code.WEBHOOK_DISABLED: "This service sends no webhooks",
     Code.WEBHOOK_INVALID: "The webhook cannot be sent there",
+    Code.UPLOAD_NOT_FOUND: "No such upload",
+    Code.UPLOAD_CONFLICT: "The upload stands elsewhere",
+    Code.UPLOAD_INCOMPLETE: "The upload is not complete",
+    Code.TOO_MANY_UPLOADS: "Too many unfinished uploads",
+    Code.TUS_VERSION: "Another version of tus is needed",
     Code.INTERNAL_ERROR: "Internal error",
     Code.STORE_UNAVAILABLE: "The job store is away",
     Code.DOCUMENTS_UNAVAILABLE: "The document store is away",

@@ -69,6 +69,9 @@ class Metrics:
         )
         self.streams = Gauge("longfold_event_streams", "Open event streams.", registry=self.registry)
         self.documents = Counter("longfold_documents_total", "Documents ingested.", ["source"], registry=self.registry)
+        self.removed = Counter(
+            "longfold_removed_total", "What was removed because nobody used it.", ["kind"], registry=self.registry
+        )
         # A series that begins with its first increment has no rate there: what can be foreseen begins at 0.
         for series, values in (
             (self.finished, ("completed", "failed", "cancelled")),
@@ -78,6 +81,7 @@ class Metrics:
             (self.step_seconds, ("engine", "commit", "own")),
             (self.tokens, ("prompt", "completion", "cached")),
             (self.engine_calls, ("whole", "streamed")),
+            (self.removed, ("text", "upload")),
             (self.webhooks, ("sent", "failed", "gone", "blocked", "given_up")),
         ):
             for value in values:

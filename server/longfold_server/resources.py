@@ -17,15 +17,18 @@ from longfold_server.answering.parts import Parts
 from longfold_server.auth import Access
 from longfold_server.drain import Drain
 from longfold_server.errors import ConfigError
+from longfold_server.expiry import Expiry
 from longfold_server.ingest import DocumentStore, FetchLimits
 from longfold_server.ingest.addresses import AddressPolicy
 from longfold_server.ingest.blobs import Blobs
 from longfold_server.ingest.cache import Cache
+from longfold_server.ingest.fetched import USER_AGENT
 from longfold_server.ingest.guard import Guard, GuardedTransport
 from longfold_server.jobs.bell import Bell
 from longfold_server.jobs.protocols import Store
 from longfold_server.jobs.store import JobStore
 from longfold_server.metrics import Metrics
+from longfold_server.previews import Previews
 from longfold_server.settings import Settings
 from longfold_server.telemetry import Spans
 from longfold_server.tenants.keys import KeyStore
@@ -34,6 +37,7 @@ from longfold_server.tenants.owners import Owners
 from longfold_server.tenants.salt import Salts
 from longfold_server.tenants.tenancy import Tenancy
 from longfold_server.tenants.usage import Usage
+from longfold_server.uploads import FolderParts, UploadParts, Uploads
 from longfold_server.webhooks.dispatcher import PAUSES, Dispatcher
 from longfold_server.webhooks.sender import Sender
 from longfold_server.webhooks.signing import Signer
@@ -41,6 +45,9 @@ from longfold_server.worker import Worker
 
 CHUNK_THREADS = 4
 """Threads that cut chunks: tokenizers release the interpreter lock, and an engine is slower than any of them."""
+
+
+FETCHES = 8
 
 
 @dataclass(slots=True)
@@ -56,11 +63,15 @@ class Resources:
     store: Store
     bell: Bell
     documents: DocumentStore
+    uploads: Uploads
+    previews: Previews
     engine: Engine | None = None
     worker: Worker | None = None
     dispatcher: Dispatcher | None = None
     spans: Spans = field(default_factory=Spans)
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
+    fetching: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(FETCHES))
+    """Turns of `POST /documents/fetch`, whose requests stay open while they fetch."""
 
 
 def of(request: Request) -> Resources:
@@ -72,6 +83,7 @@ def of(request: Request) -> Resources:
 
 def make_documents(settings: Settings) -> DocumentStore:
     """The document store of the data folder, or of the bucket. Raises `ConfigError`."""
+    contact = settings.fetch_contact
     limits = FetchLimits(
         allow_networks=tuple(settings.fetch_allow_networks),
         ports=tuple(settings.fetch_ports),
@@ -79,6 +91,13 @@ def make_documents(settings: Settings) -> DocumentStore:
         connect_seconds=settings.fetch_connect_seconds,
         read_seconds=settings.fetch_read_seconds,
         total_seconds=settings.fetch_timeout_seconds,
+        per_host=settings.fetch_per_host,
+        user_agent=USER_AGENT if contact is None else f"{USER_AGENT.removesuffix(')')}; +{contact})",
+        file_root=settings.fetch_file_root,
+        buckets={
+            name: {key: value.get_secret_value() for key, value in options.items()}
+            for name, options in settings.fetch_buckets.items()
+        },
     )
     blobs = None if settings.blob_url is None else _bucket(settings, settings.blob_url)
     return DocumentStore(settings.data_dir, limits=limits, upload_max_bytes=settings.upload_max_bytes, blobs=blobs)
@@ -90,6 +109,30 @@ def _bucket(settings: Settings, url: str) -> Blobs:
     except ImportError as error:
         raise ConfigError("LONGFOLD_BLOB_URL needs obstore: pip install 'longfold-server[s3]'") from error
     return Bucket(open_store(url), Cache(settings.data_dir, settings.blob_cache_bytes))
+
+
+def make_uploads(settings: Settings) -> Uploads:
+    """The uploads that are not documents yet: where the documents are, so that every replica sees them. Raises
+    `ConfigError`."""
+    parts: UploadParts = FolderParts(settings.data_dir / "uploads")
+    if settings.blob_url is not None:
+        from longfold_server.ingest.bucket import open_store
+        from longfold_server.uploads.bucket import BucketParts
+
+        parts = BucketParts(open_store(settings.blob_url), parts)
+    return Uploads(parts, settings.upload_retention_seconds)
+
+
+def make_expiry(resources: Resources) -> Expiry:
+    """What removes what nobody uses."""
+    return Expiry(
+        resources.documents,
+        resources.uploads,
+        resources.tenancy.owners,
+        resources.redis,
+        resources.settings.redis_prefix,
+        resources.metrics,
+    )
 
 
 def make_store(settings: Settings, redis: Any) -> JobStore:

@@ -74,7 +74,8 @@ def serve(settings: Settings) -> int:
     """Serves until SIGTERM or SIGINT; the exit status. Raises `ConfigError`."""
     logs.configure(settings.log_level)
     # Made before the server starts, so that a wrong setting is one sentence and not the trace of a failed startup.
-    tokens = make_tokens(settings) if "worker" in settings.roles else None
+    counts = "worker" in settings.roles or settings.tokenizer is not None  # an API counts for previews
+    tokens = make_tokens(settings) if counts else None
     profile = make_profile(settings, tokens) if tokens is not None else None
     asyncio.run(check_redis(settings.redis_url, cluster=settings.redis_cluster, accept_loss=settings.redis_accept_loss))
     server = make_server(create_app(settings, tokens=tokens, profile=profile), settings)

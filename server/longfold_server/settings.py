@@ -138,7 +138,17 @@ class Settings(BaseSettings):
     fetch_read_seconds: Annotated[float, Field(gt=0)] = 30.0
     fetch_timeout_seconds: Annotated[float, Field(gt=0)] = 300.0
     """Longest fetch of one document, redirects and retries included."""
+    fetch_per_host: Annotated[int, Field(ge=1, le=100)] = 4
+    """Requests of one process to one host at the same time."""
+    fetch_contact: Annotated[str, Field(pattern=r"^[\x21-\x27\x2a-\x7e]{3,200}$")] | None = None
+    """A URL or mail address that the User-Agent names, for those whose pages are fetched."""
+    fetch_file_root: Path | None = None
+    """Folder below which `file://` URLs are read, for every caller; without it none is."""
+    fetch_buckets: Annotated[dict[str, dict[str, SecretStr]], NoDecode] = {}
+    """Buckets from which `s3://` and `gs://` URLs are read, for every caller, each with its own credentials."""
     upload_max_bytes: Annotated[int, Field(gt=0)] = 200_000_000
+    upload_retention_seconds: Annotated[int, Field(ge=1)] = 24 * 3600
+    """How long a resumable upload may take, from its first request to its last."""
     inline_max_bytes: Annotated[int, Field(gt=0)] = 10_000_000
     """Largest sum of a request's inline `text` documents, in UTF-8 bytes."""
 
@@ -177,6 +187,11 @@ class Settings(BaseSettings):
         if value.lstrip().startswith("["):
             return json.loads(value)
         return [part.strip() for part in value.split(",") if part.strip()]
+
+    @field_validator("fetch_buckets", mode="before")
+    @classmethod
+    def _buckets(cls, value: object) -> object:
+        return json.loads(value) if isinstance(value, str) else value
 
     @field_validator("fetch_allow_networks")
     @classmethod

@@ -64,9 +64,10 @@ class _Held:
             self.dropped.set()
 
     async def count(self) -> None:
-        """Adds the tokens used since the last time to the tenant's day."""
+        """Adds the tokens used since the last time to the tenant's day, and keeps the documents in use."""
         if self.run is not None:
             await self.run.meter.tell()
+            await self.run.hold()
 
 
 class Worker:

@@ -118,6 +118,9 @@ class Service:
                 Route("/answer/{id}/events", self._events),
                 Route("/answer/{id}/steps", self._steps),
                 Route("/documents", self._documents, methods=["POST"]),
+                Route("/documents/fetch", self._fetch, methods=["POST"]),
+                Route("/documents/{id}", self._preview),
+                Route("/documents/{id}/text", self._text),
             ]
         )
 
@@ -197,6 +200,49 @@ class Service:
             "sha256": digest,
         }
         return JSONResponse(fields, status_code=201)
+
+    async def _fetch(self, request: Request) -> Response:
+        scripted = await self._scripted(request, "POST /documents/fetch")
+        asked = json.loads(await request.body())
+        return scripted or JSONResponse(self.document(url=asked["url"]), status_code=201)
+
+    async def _preview(self, request: Request) -> Response:
+        scripted = await self._scripted(request, "GET /documents/{id}")
+        document = self.document(document_id=request.path_params["id"], skipped_count=1)
+        document["skipped"] = [{"path": "page 3", "reason": "scanned_page", "message": "it is an image"}]
+        told = {
+            "document": document,
+            "tokens": 1234,
+            "chunks": 2,
+            "chunk_tokens": int(request.query_params.get("chunk_tokens", "8192")),
+            "marks": {"page": 3, "heading": 1},
+            "outline": [
+                {"start": 0, "kind": "page", "value": "1"},
+                {"start": 90, "kind": "heading", "value": "Setup\x1b[2J"},
+            ],
+            "samples": [self.text()],
+        }
+        return scripted or JSONResponse(told)
+
+    async def _text(self, request: Request) -> Response:
+        scripted = await self._scripted(request, "GET /documents/{id}/text")
+        return scripted or JSONResponse(self.text())
+
+    @staticmethod
+    def document(**fields: Any) -> dict[str, Any]:
+        known = {
+            "title": "A book",
+            "media_type": "application/pdf",
+            "bytes": 5000,
+            "characters": 4000,
+            "sha256": "0" * 64,
+        }
+        return {"document_id": "doc_" + "0" * 64, **known, **fields}
+
+    @staticmethod
+    def text() -> dict[str, Any]:
+        place = {"start": 10, "end": 25, "locator": "p. 2", "link": "https://example.com/a.pdf#page=2"}
+        return {"document_id": "doc_" + "0" * 64, "text": "What it says.", **place}
 
     async def _events(self, request: Request) -> Response:
         scripted = await self._scripted(request, "GET /answer/{id}/events")

@@ -49,6 +49,40 @@ def test_ask_prints_answer_citations_and_summary(longfold: Any) -> None:
     assert "job_1" in run.err and "\x1b" not in run.out + run.err
 
 
+def test_inspect_prints_what_a_document_would_be(longfold: Any, service: Any, tmp_path: Path) -> None:
+    (tmp_path / "book.pdf").write_bytes(b"%PDF-1.7")
+    (tmp_path / "keys.json").write_text('{"https://example.com": {"Authorization": "Bearer hunter2"}}')
+    run = longfold("inspect", str(tmp_path / "book.pdf"), "--chunk-tokens", "700")
+    assert run.code == 0
+    for line in (
+        "A book",
+        "type       application/pdf",
+        "size       5,000 bytes, 4,000 characters",
+        "tokens     1,234, 2 chunks of 700",
+        "index      3 pages, 1 heading",
+        "left out   page 3: it is an image",
+        "    p. 2: “What it says.”",
+        "        https://example.com/a.pdf#page=2",
+    ):
+        assert line in run.out.splitlines()
+    assert "Setup" in run.out and "\x1b" not in run.out
+    url = "https://example.com/a.pdf"
+    found = json.loads(longfold("inspect", url, "--json", "--credentials", str(tmp_path / "keys.json")).out)
+    assert found["document"]["title"] == "A book"
+    assert "hunter2" in json.loads(service.paths("POST", "/fetch")[0][3])["credentials"][0]["headers"]["Authorization"]
+
+
+def test_inspect_explains_what_it_cannot_take(longfold: Any, tmp_path: Path) -> None:
+    (tmp_path / "keys.json").write_text("hunter2")
+    for arguments in (
+        ["mailto:x"],
+        [str(tmp_path / "none")],
+        ["https://a.example/", "--credentials", str(tmp_path / "keys.json")],
+    ):
+        run = longfold("inspect", *arguments)
+        assert run.code == 2 and run.err.startswith("longfold: ") and "hunter2" not in run.err
+
+
 def test_ask_sends_the_documents_in_the_order_given(
     longfold: Any, service: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -63,6 +97,33 @@ def test_ask_sends_the_documents_in_the_order_given(
     assert [next(iter(document)) for document in body["documents"]] == ["text", "document_id", "url", "text"]
     assert body["documents"][0]["text"] == "größe"
     assert body["mode"] == "fold" and body["limits"] == {"seconds": 9.0, "tokens": 1000} and body["priority"] == 7
+
+
+def test_citations_lead_to_their_place_and_what_was_not_read_is_listed(
+    longfold: Any, service: Any, replies: Any
+) -> None:
+    result = replies.result()
+    result["citations"][0] |= {"locator": "p. 12", "link": "https://example.com/a#page=12"}
+    parts = [{"path": f"{n}.png", "reason": "binary", "message": "it is a PNG image"} for n in range(7)]
+    detail = "documents[1] (https://example.com/b): there is no such page"
+    problem = {"title": "t", "status": 422, "detail": detail, "code": "document_not_found", "document": 1}
+    result["manifest"] = [
+        {"document": 0, "status": "read", "title": "A page", "skipped": parts, "skipped_count": 9},
+        {"document": 1, "status": "skipped", "url": "https://example.com/b", "error": problem},
+        {"document": 2, "status": "partly_read", "title": "Third", "characters": 200, "characters_read": 50},
+        {"document": 3, "status": "not_read", "title": "Fourth"},
+    ]
+    job = {**service.job(), "status": "completed", "result": result}
+    service.job = lambda job_id="job_1": job
+    run = longfold("ask", "Where?", "--url", "https://example.com/a", "--on-document-error", "skip")
+    lines = run.out.splitlines()
+    assert lines[2:4] == ["[1] A page, p. 12", "    https://example.com/a#page=12"]
+    assert "Document 1, A page, has 9 parts that could not be read:" in lines
+    assert "    4.png: it is a PNG image" in lines and "    5.png: it is a PNG image" not in lines
+    assert "    and 4 more (--json lists the first 7)" in lines
+    assert "Document 2, https://example.com/b, was skipped: there is no such page" in lines
+    assert "Document 3, Third, was read to 25%." in lines and "Document 4, Fourth, was not read." in lines
+    assert json.loads(service.paths("POST", "/answer")[0][3])["on_document_error"] == "skip"
 
 
 def test_ask_json_is_one_object_on_stdout(longfold: Any) -> None:

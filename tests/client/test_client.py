@@ -23,6 +23,7 @@ from longfold_client import (
     Unauthorized,
     Unavailable,
     WaitTimeout,
+    plans,
 )
 
 URL = "https://example.com/a"
@@ -229,6 +230,43 @@ def test_an_upload_is_repeated_from_its_start(client: Any, service: Any, replies
 
 def test_an_empty_upload_arrives(client: Any, service: Any) -> None:
     assert client.upload(b"").bytes == 0
+
+
+def test_a_large_upload_to_a_server_without_parts_goes_as_a_whole(
+    client: Any, service: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plans, "IN_PARTS", 10)
+    assert client.upload(b"x" * 11).bytes == 11
+    assert [path for _, path, _, _ in service.seen] == ["/documents"]
+
+
+def test_fetch_and_inspect_send_credentials_and_questions_only_when_given(client: Any, service: Any) -> None:
+    ours = {"https://example.com": {"Authorization": "Bearer secret"}}
+    assert client.fetch(URL, title="T", credentials=ours).url == URL
+    assert json.loads(service.seen[0][3]) == {
+        "url": URL,
+        "title": "T",
+        "credentials": [{"origin": "https://example.com", "headers": {"Authorization": "Bearer secret"}}],
+    }
+    client.submit("Where?", [URL], credentials=ours)
+    assert json.loads(service.seen[1][3])["credentials"][0]["headers"] == {"Authorization": "Bearer secret"}
+    for document in (URL, b"x".decode(), {"text": "hello"}, "doc_" + "0" * 64):
+        service.seen.clear()
+        if document == "x":
+            with pytest.raises(InvalidArgument):
+                client.inspect(document)
+            continue
+        found = client.inspect(document, chunk_tokens=99)
+        assert (found.chunk_tokens, found.samples[0].locator) == (99, "p. 2")
+        assert service.seen[-1][1].endswith("?chunk_tokens=99")
+
+
+def test_a_part_of_a_text_is_asked_for_by_characters(client: Any, service: Any) -> None:
+    assert client.text("doc_" + "0" * 64, 10, 25).text == "What it says."
+    assert service.seen[0][1].endswith("/text?start=10&end=25")
+    for arguments in (("nothing",), ("doc_" + "0" * 64, -1), ("doc_" + "0" * 64, 5, 4)):
+        with pytest.raises(InvalidArgument):
+            client.text(*arguments)
 
 
 def test_a_refused_upload_names_the_document(client: Any, service: Any, replies: Any) -> None:

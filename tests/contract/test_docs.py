@@ -1,9 +1,10 @@
-"""The documents under docs/ name every code and every setting there is."""
+"""The documents under docs/ name every code, every setting and every reason to leave something out."""
 
 import re
 from pathlib import Path
 
 from longfold_server.codes import Code, status_of
+from longfold_server.ingest.index import Reason
 from longfold_server.settings import Settings
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -17,3 +18,8 @@ def test_every_code_is_documented_with_its_status() -> None:
 def test_every_setting_is_documented() -> None:
     names = re.findall(r"^\| `LONGFOLD_(\w+)` \|", (DOCS / "settings.md").read_text(), re.MULTILINE)
     assert sorted(name.lower() for name in names) == sorted(Settings.model_fields)
+
+
+def test_every_reason_to_leave_a_part_out_is_documented() -> None:
+    text = (DOCS / "documents.md").read_text().partition("### What is left out")[2]
+    assert sorted(re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE)) == sorted(Reason)

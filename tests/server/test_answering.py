@@ -15,7 +15,10 @@ async def test_fold_answers_with_citation_and_whole_result(start, text_with):
     assert result["read_fraction"] == 1.0 and not result["partial"]
     [citation] = result["citations"]
     assert text[citation["start"] : citation["end"]] == citation["quote"] and "blue" in citation["quote"]
-    assert citation["locator"] == f"characters {citation['start']}-{citation['end']}"
+    line = text[: citation["start"]].count("\n") + 1
+    assert (citation["locator"], citation["link"]) == (f"line {line}", None)
+    [entry] = result["manifest"]
+    assert (entry["status"], entry["characters_read"], entry["error"]) == ("read", len(text), None)
     assert result["usage"]["calls"] >= 14 and result["usage"]["prompt_tokens"] > 0
     assert job["progress"]["chunks_read"] == job["progress"]["chunks_total"]
     assert result["documents"][0]["characters"] == len(text)

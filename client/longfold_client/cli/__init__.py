@@ -67,10 +67,11 @@ def _foreign(root: argparse.ArgumentParser, name: str, rest: list[str]) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     from ..errors import InvalidArgument, LongfoldError
-    from . import ask, jobs
+    from . import ask, inspect, jobs
 
     commands: dict[str, Callable[[argparse.Namespace], int]] = {
         "ask": ask.run,
+        "inspect": inspect.run,
         "status": jobs.status,
         "steps": jobs.steps,
         "events": jobs.events,

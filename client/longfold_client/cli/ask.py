@@ -12,6 +12,7 @@ from ..client import Client
 from ..documents import URL, Document
 from ..errors import InvalidArgument
 from ..types import AnswerResult, Event, Job
+from .inspect import read_credentials
 from .progress import Reading, progress_view
 from .show import answer_lines
 from .text import one_line
@@ -41,6 +42,8 @@ def run(options: argparse.Namespace) -> int:
             documents,
             mode=options.mode,
             limits=limits,
+            on_document_error=options.on_document_error,
+            credentials=read_credentials(options.credentials),
             priority=options.priority,
             on_event=on_event,
             on_job=on_job,

@@ -69,6 +69,10 @@ def build_parser(version: str) -> Parser:
         return parser
 
     _ask(add("ask", "ask a question over documents", ASK_EPILOG))
+    inspect = add("inspect", "show what a document would be: its type, size, tokens, pages, and how it is cited")
+    inspect.add_argument("document", metavar="FILE_OR_URL", help="a local file, a URL, or the id of a document")
+    inspect.add_argument("--chunk-tokens", type=_natural, metavar="N", help="count chunks of N tokens")
+    _credentials(inspect)
     add("status", "show how far a job is").add_argument("id", metavar="ID")
     steps = add("steps", "show what every reading step did to the memory")
     steps.add_argument("id", metavar="ID")
@@ -87,7 +91,7 @@ def _ask(parser: argparse.ArgumentParser) -> None:
     documents = parser.add_argument_group("documents (at least one; each option may be repeated, their order is kept)")
     parser.set_defaults(documents=[])
     for flag, metavar, text in (
-        ("--url", "URL", "a page or text file that the server fetches"),
+        ("--url", "URL", "a document that the server fetches"),
         ("--file", "PATH", "a local file, uploaded first"),
         ("--text", "TEXT", "the text itself; - reads standard input"),
     ):
@@ -107,7 +111,22 @@ def _ask(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="0 to 9; begun before your other jobs of a lower one (default: 0)",
     )
+    parser.add_argument(
+        "--on-document-error",
+        choices=("fail", "skip"),
+        default="fail",
+        help="skip: answer from the others when a document cannot be read (default: fail)",
+    )
+    _credentials(parser)
     parser.add_argument("--no-progress", action="store_true", help="say nothing while reading")
+
+
+def _credentials(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--credentials",
+        metavar="FILE",
+        help='headers for the servers of documents, as JSON: {"https://host": {"Authorization": "Bearer ..."}}',
+    )
 
 
 def _natural(text: str) -> int:

@@ -32,6 +32,8 @@ class Reading:
     job_id: str = ""
     phase: str = "sending"
     progress: Progress = field(default_factory=Progress)
+    documents: int = 0
+    """How many have come."""
     memory_lines: int = 0
     change: str = ""
     """What the last change of the memory added, else removed."""
@@ -53,10 +55,7 @@ class Reading:
         if event.type is EventType.CREATED:
             self.phase = "queued"
         elif event.type is EventType.INGESTED:
-            documents = data.get("documents")
-            self.phase = (
-                f"{count(len(documents), 'document')} read in" if isinstance(documents, list) else "documents read in"
-            )
+            self._take_documents(data)
         elif event.type is EventType.DECOMPOSED:
             self.phase = "question understood"
         elif event.type is EventType.ROUTED:
@@ -73,6 +72,14 @@ class Reading:
             self.phase = "going on"
         else:
             self.phase = event.type.value
+
+    def _take_documents(self, data: dict[str, object]) -> None:
+        """Documents that have come; while chunks are being read, others still do."""
+        documents, missing = data.get("documents"), data.get("missing")
+        self.documents += len(documents) if isinstance(documents, list) else 0
+        if self.phase != "reading":
+            more = f", {missing} more to come" if isinstance(missing, int) and missing > 0 else ""
+            self.phase = f"{count(self.documents, 'document')} read in{more}"
 
     def _write(self, data: dict[str, object]) -> None:
         """A piece of the answer; `offset` is smaller than what is there when another worker writes it anew."""

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..types import AnswerResult, Citation, Job, StepView
+from ..errors import DOCUMENT_PREFIX
+from ..types import AnswerResult, Citation, Job, ManifestEntry, StepView
 from .text import clean, count, duration, one_line
 
 QUOTE_WIDTH = 300
 """Characters of a quote: two or three lines of a terminal; `--json` has all of it."""
+MOST_PARTS = 5
+"""Parts of a document that are named among those left out."""
 
 
 def answer_lines(result: AnswerResult) -> Iterator[tuple[str, bool]]:
@@ -26,6 +29,8 @@ def answer_lines(result: AnswerResult) -> Iterator[tuple[str, bool]]:
         yield f"Partial answer ({why}): {result.read_fraction:.0%} of the text was read.", False
     if result.invalid_steps:
         yield f"No usable reply on {count(result.invalid_steps, 'chunk')}; what stands there may be missing.", False
+    for entry in result.manifest:
+        yield from _unread(entry)
     yield _summary(result), True
     if result.model.notice:
         yield one_line(result.model.notice, 1000), True
@@ -74,9 +79,33 @@ STEP_HEAD = f"{'chunk':>6}  {'doc':>3}  {'characters':<21}  {'tokens':>6}  {'kin
 def _citation(number: int, citation: Citation) -> Iterator[tuple[str, bool]]:
     title = one_line(citation.title or citation.url or citation.document_id, 200)
     yield f"[{number}] {title}, {one_line(citation.locator, 100)}", False
-    if citation.url and citation.url != citation.title:
-        yield f"    {one_line(citation.url, 500)}", True
+    where = citation.link or citation.url
+    if where and where != citation.title:
+        yield f"    {one_line(where, 500)}", True
     yield f"    “{one_line(citation.quote, QUOTE_WIDTH)}”", False
+
+
+def _unread(entry: ManifestEntry) -> Iterator[tuple[str, bool]]:
+    """What was not read of one document."""
+    number = entry.document + 1
+    name = one_line(entry.title or entry.url or entry.document_id or "", 200)
+    if entry.error is not None:
+        why = DOCUMENT_PREFIX.sub("", entry.error.detail) or entry.error.title
+        yield f"Document {number}, {name}, was skipped: {one_line(why, 500)}", False
+    elif entry.status == "not_read":
+        yield f"Document {number}, {name}, was not read.", False
+    elif entry.status == "partly_read":
+        share = entry.characters_read / max(1, entry.characters)
+        yield f"Document {number}, {name}, was read to {share:.0%}.", False
+    if entry.skipped_count:
+        yield f"Document {number}, {name}, has {count(entry.skipped_count, 'part')} that could not be read:", True
+        for part in entry.skipped[:MOST_PARTS]:
+            yield f"    {one_line(part.path, 200)}: {one_line(part.message, 200)}", True
+        if entry.skipped_count > MOST_PARTS:
+            yield (
+                f"    and {entry.skipped_count - MOST_PARTS:,} more (--json lists the first {len(entry.skipped)})",
+                True,
+            )
 
 
 def _summary(result: AnswerResult) -> str:

@@ -10,8 +10,11 @@ from longfold_agent.citations import Citation as Found
 from longfold_agent.citations import cite, cite_direct
 from longfold_agent.errors import ContextOverflow
 from longfold_agent.provenance import Source
-from longfold_agent.types import Answer, Query, Stop
+from longfold_agent.types import Answer, Position, Query, Stop
 from longfold_client.types import AnswerResult, Citation, JobStatus, ModelInfo, Progress, Route, Timings
+from longfold_server.answering.intake import Intake
+from longfold_server.answering.links import deep_link
+from longfold_server.answering.manifest import manifest
 from longfold_server.answering.parts import Run
 from longfold_server.answering.prepare import prepare, set_route
 from longfold_server.answering.reading import load, progress, read
@@ -35,20 +38,28 @@ async def answer(run: Run) -> None:
 
 
 async def _answer(run: Run) -> None:
-    await prepare(run)
-    reading = load(run)
-    query, route = run.setup.query or Query(run.request.question), run.setup.route
-    if route is not None and route.mode == "direct":
-        run.check_stopping()
-        try:
-            if not run.late:
-                return await _direct(run, query, route)
-            why = "The time limit was over before the single pass began."
-        except ContextOverflow:
-            why = "Reading chunk by chunk: the engine refused the single pass as longer than its window."
-        await set_route(run, Route(mode="fold", reason=why, prompt_tokens=route.prompt_tokens, window=route.window))
+    intake = Intake(run)
+    try:
+        await prepare(run, intake)
         reading = load(run)
-    await read(run, reading)
+        query, route = run.setup.query or Query(run.request.question), run.setup.route
+        if route is not None and route.mode == "direct":
+            run.check_stopping()
+            try:
+                if not run.late:
+                    return await _direct(run, query, route, intake)
+                why = "The time limit was over before the single pass began."
+            except ContextOverflow:
+                why = "Reading chunk by chunk: the engine refused the single pass as longer than its window."
+            again = Route(mode="fold", reason=why, prompt_tokens=route.prompt_tokens, window=route.window)
+            await set_route(run, again)
+            reading = load(run)
+        await read(run, reading, intake)
+        for index in run.setup.ingested:
+            if index <= reading.position.document:
+                await intake.wait(index)
+    finally:
+        await intake.aclose()
     await write_answer(run, reading)
     written = reading.fold.answer or Answer("")
     found = await run.in_thread(
@@ -57,15 +68,15 @@ async def _answer(run: Run) -> None:
     await _complete(run, written, found, progress(run, reading), reading)
 
 
-async def _direct(run: Run, query: Query, route: Route) -> None:
-    documents = run.setup.documents or []
-    sources = [Source(0, index, 0, document.characters) for index, document in enumerate(documents)]
-    texts = await run.in_thread(lambda: [_text(run, source) for source in sources])
+async def _direct(run: Run, query: Query, route: Route, intake: Intake) -> None:
+    documents = run.setup.ingested
+    for index in documents:
+        await intake.wait(index)
+    sources = [Source(0, index, 0, document.characters) for index, document in documents.items()]
+    texts = await run.in_thread(lambda: {source.document: _text(run, source) for source in sources})
     try:
         written = Answer(
-            await write_direct(
-                run, query, [(document.title, text) for document, text in zip(documents, texts, strict=True)]
-            )
+            await write_direct(run, query, [(document.title, texts[index]) for index, document in documents.items()])
         )
     except OutOfTime as error:
         written = Answer(error.text, Stop.DEADLINE)
@@ -81,16 +92,18 @@ async def _direct(run: Run, query: Query, route: Route) -> None:
 async def _complete(
     run: Run, written: Answer, found: tuple[Found, ...], told: Progress, reading: Reading | None
 ) -> None:
-    parts, setup = run.parts, run.setup
-    if setup.route is None:
+    parts, setup, sources = run.parts, run.setup, run.request.sources
+    if setup.route is None or setup.documents is None:
         raise RuntimeError("an answer without a route")
+    read_to = Position(len(sources)) if reading is None else reading.position
     result = AnswerResult(
         answer=written.text,
-        citations=[_citation(run, one) for one in found],
+        citations=await run.in_thread(lambda: [_citation(run, one) for one in found]),
         memory="" if reading is None else reading.fold.memory,
         route=setup.route,
         model=ModelInfo(name=parts.model, profile=parts.profile.name, notice=parts.profile.notice),
-        documents=setup.documents or [],
+        documents=list(setup.ingested.values()),
+        manifest=manifest(sources, setup.documents, read_to),
         usage=run.usage,
         timings=Timings(
             queued=round(run.claim.queued_seconds, 3),
@@ -117,7 +130,8 @@ async def _complete(
 
 
 def _citation(run: Run, found: Found) -> Citation:
-    document = (run.setup.documents or [])[found.document]
+    document = run.setup.ingested[found.document]
+    locator = run.parts.documents.locate(document.document_id, found.start, found.end)
     return Citation(
         document=found.document,
         document_id=document.document_id,
@@ -125,14 +139,15 @@ def _citation(run: Run, found: Found) -> Citation:
         url=document.url,
         start=found.start,
         end=found.end,
-        locator=f"characters {found.start}-{found.end}",
+        locator=locator.text,
+        link=deep_link(document.url, document.media_type, locator, found.quote),
         quote=found.quote,
         chunk=found.chunk,
     )
 
 
 def _text(run: Run, source: Source) -> str:
-    document = (run.setup.documents or [])[source.document]
+    document = run.setup.ingested[source.document]
     if source.start == 0 and source.end == document.characters:
         return "".join(run.parts.documents.open_pieces(document.document_id))
     return run.parts.documents.span(document.document_id, source.start, source.end)

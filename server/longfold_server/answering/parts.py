@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from longfold_agent.protocols import Engine, Profile, Tokens
-from longfold_client.types import EventType, Progress, TokenUsage
+from longfold_client.types import DocumentInfo, EventType, Progress, TokenUsage
 from longfold_server.answering.state import Setup
 from longfold_server.calls import EngineCalls, Pulse
 from longfold_server.ending import end
@@ -22,6 +23,9 @@ from longfold_server.metrics import Metrics
 from longfold_server.telemetry import Spans
 from longfold_server.tenants.meter import Meter
 from longfold_server.tenants.tenancy import Tenancy
+
+HOLD_SECONDS = 600.0
+"""How often a job says that its documents are in use; a quarter of the retention where that is shorter."""
 
 T = TypeVar("T")
 
@@ -71,6 +75,7 @@ class Run:
             pulse=parts.pulse,
         )
         self._committing = asyncio.Lock()
+        self._hold_at = -math.inf
         self.told = Progress()
         """What was committed last of how far the job is."""
         self.meter = Meter(parts.tenancy.usage, claim.tenant, self._tokens)
@@ -133,6 +138,11 @@ class Run:
                     await asyncio.sleep(pause)
                     pause = min(2.0, pause * 2)
 
+    async def keep(self, kind: str, data: object) -> None:
+        """Commits the setup with an event, like `commit`."""
+        self.setup.usage, self.setup.engine_seconds = self.usage, self.engine_seconds
+        await self.commit(kind, data, {"setup": self.setup.to_json()})
+
     async def watch(self, call: Coroutine[Any, Any, T], until: float | None = None) -> T:
         """What an engine call gives. A wait that lasts stands in the job's events and status, and so does its end;
         committed from here, since a call may be a guess that is dropped at any moment.
@@ -164,13 +174,34 @@ class Run:
         told = self.told.model_copy(update={"waiting": waiting, "elapsed_seconds": round(self.elapsed, 3)})
         await self.commit(kind, data, {"progress": told.model_dump_json()})
 
-    async def own(self, document_id: str) -> None:
+    async def own(self, document: DocumentInfo) -> None:
         """Lets the job's tenant name a fetched document by its id. While Redis is away it stays without: the job has
         its document, and the tenant has its URL."""
         try:
-            await self.parts.tenancy.owners.add(self.claim.tenant, document_id)
+            await self.parts.tenancy.owners.add(self.claim.tenant, document)
         except StoreUnavailable:
             log.warning("owner_not_kept", extra={"job": self.claim.job})
+
+    async def facts(self, document_id: str) -> DocumentInfo | None:
+        """What the job's tenant brought under this id: its URL and type belong to that file, not to its text. None
+        where nobody has noted it, or while Redis is away."""
+        try:
+            return await self.parts.tenancy.owners.facts(self.claim.tenant, document_id)
+        except StoreUnavailable:
+            return None
+
+    async def hold(self) -> None:
+        """Says now and then that the job's documents must stay; while Redis is away, the next time."""
+        owners, now = self.parts.tenancy.owners, asyncio.get_running_loop().time()
+        if now < self._hold_at:
+            return
+        self._hold_at = now + min(HOLD_SECONDS, owners.retention_seconds / 4)
+        try:
+            for document in self.setup.documents or []:
+                if isinstance(document, DocumentInfo):
+                    await owners.use(document.document_id)
+        except StoreUnavailable:
+            self._hold_at = now
 
     async def in_thread(self, work: Callable[[], T]) -> T:
         """Runs blocking work beside the event loop."""

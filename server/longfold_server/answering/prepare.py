@@ -1,12 +1,7 @@
-"""What happens before reading: documents, question and route, each committed once with its event. Knows no memory."""
+"""What happens before reading: the first documents, question and route, each committed once with its event. Knows no
+memory."""
 
 from __future__ import annotations
-
-import asyncio
-import logging
-from collections.abc import Awaitable, Callable
-from functools import partial
-from typing import TypeVar
 
 from longfold_agent.decompose import decompose
 from longfold_agent.errors import DirectTooLarge, Unsupported
@@ -14,122 +9,54 @@ from longfold_agent.route import Mode as AgentMode
 from longfold_agent.route import RouteDecision, route
 from longfold_agent.types import Query
 from longfold_client.types import DocumentInfo, EventType, Mode, Route
+from longfold_server.answering.intake import Intake
 from longfold_server.answering.parts import Run
 from longfold_server.codes import Code
-from longfold_server.ending import end
-from longfold_server.errors import DocumentsUnavailable, JobFailure
-from longfold_server.ingest.documents import StoredDocument
-from longfold_server.jobs.records import Source
-from longfold_server.patience import Patience
-
-AT_ONCE = 4
-"""Documents of one job fetched at once."""
-
-T = TypeVar("T")
-
-log = logging.getLogger(__name__)
+from longfold_server.errors import JobFailure
 
 
-def document_info(stored: StoredDocument) -> DocumentInfo:
-    """The wire's view of an ingested document."""
-    return DocumentInfo(
-        document_id=stored.document_id,
-        title=stored.title,
-        url=stored.url,
-        media_type=stored.media_type,
-        encoding=stored.encoding,
-        bytes=stored.bytes,
-        characters=stored.characters,
-        sha256=stored.document_id.removeprefix("doc_"),
-    )
-
-
-async def prepare(run: Run) -> None:
-    """Completes `run.setup`. Raises `DocumentError`, `JobFailure`, an `EngineError` that retrying cannot help,
-    `LeaseLost`, `JobCancelled`."""
+async def prepare(run: Run, intake: Intake) -> None:
+    """Completes `run.setup`, but for documents that a fold need not wait for. Raises `DocumentError`, `JobFailure`, an
+    `EngineError` that retrying cannot help, `LeaseLost`, `JobCancelled`."""
     setup = run.setup
-    if setup.documents is None:
-        began = run.elapsed
-        with run.parts.spans.span("longfold.ingest", {"longfold.documents": len(run.request.sources)}) as span:
-            setup.documents = await _ingest(run)
-            span.set({"longfold.characters": setup.characters})
-        setup.ingest_seconds = run.elapsed - began
-        infos = [document.model_dump(mode="json") for document in setup.documents]
-        await _keep(run, EventType.INGESTED, {"documents": infos})
-    else:
-        await _restore(run, setup.documents)
+    with run.parts.spans.span("longfold.ingest", {"longfold.documents": len(run.request.sources)}) as span:
+        await intake.begin()
+        span.set({"longfold.characters": setup.characters})
     run.check_stopping()
     if setup.query is None:
         split = await run.watch(decompose(run.request.question, run.parts.profile, run.calls))
         setup.query = split.query
         data = {"core": split.query.core, "instructions": split.query.instructions, "reason": split.reason}
-        await _keep(run, EventType.DECOMPOSED, data)
+        await run.keep(EventType.DECOMPOSED, data)
     run.check_stopping()
     if setup.route is None:
-        await set_route(run, await _route(run, setup.query, setup.documents))
+        await set_route(run, await _choose(run, setup.query, intake))
 
 
 async def set_route(run: Run, chosen: Route) -> None:
     """Commits the route; a second time when the engine refuses the single pass after all."""
     run.setup.route = chosen
-    await _keep(run, EventType.ROUTED, chosen.model_dump(mode="json"))
+    await run.keep(EventType.ROUTED, chosen.model_dump(mode="json"))
 
 
-async def _keep(run: Run, kind: EventType, data: object) -> None:
-    run.setup.usage, run.setup.engine_seconds = run.usage, run.engine_seconds
-    await run.commit(kind, data, {"setup": run.setup.to_json()})
+async def _choose(run: Run, query: Query, intake: Intake) -> Route:
+    """The route of all documents, as soon as it is clear: the first ones may be too long for a single pass already.
 
-
-async def _ingest(run: Run) -> list[DocumentInfo]:
-    """All documents in their order. The first that cannot be read ends the job, the others are dropped."""
-    turn = asyncio.Semaphore(AT_ONCE)
-
-    async def one(index: int, source: Source) -> DocumentInfo:
-        async with turn:
-            return await _document(run, index, source)
-
-    tasks = [asyncio.ensure_future(one(index, source)) for index, source in enumerate(run.request.sources)]
-    try:
-        async with asyncio.timeout_at(run.deadline) as clock:
-            return list(await asyncio.gather(*tasks))
-    except TimeoutError:
-        if not clock.expired():
-            raise
-        limit = run.request.limits.seconds
-        raise JobFailure(
-            Code.DEADLINE_EXCEEDED, f"the limit of {limit:g} s ended while the documents were being fetched"
-        ) from None
-    finally:
-        await end(*tasks)
-
-
-async def _restore(run: Run, documents: list[DocumentInfo]) -> None:
-    """Makes sure that what another worker ingested can be read here."""
-    store = run.parts.documents
-    for index, document in enumerate(documents):
-        await _patiently(run, partial(store.restore, document.document_id, document.url, index))
-
-
-async def _patiently(run: Run, attempt: Callable[[], Awaitable[T]]) -> T:
-    """Waits for a document store that is away. Raises `JobFailure` when it stays so."""
-    async with Patience(run.parts.engine_patience_seconds) as patience:
-        while True:
-            try:
-                return await attempt()
-            except DocumentsUnavailable as error:
-                log.warning("documents_away", extra={"job": run.claim.job})
-                if not await patience.rest(type(error).__name__):
-                    raise JobFailure(Code.DOCUMENTS_UNAVAILABLE, "the document store stayed away") from error
-
-
-async def _document(run: Run, index: int, source: Source) -> DocumentInfo:
-    documents = run.parts.documents
-    if source.url is not None:
-        stored = await _patiently(run, partial(documents.ingest_url, source.url, source.title, index))
-        run.parts.metrics.documents.labels(source="url").inc()
-        await run.own(stored.document_id)
-        return document_info(stored)
-    return document_info(await _patiently(run, partial(documents.get, str(source.document_id), source.title, index)))
+    They are counted again only when they have doubled, so that many small ones cost no more than twice one counting.
+    """
+    setup, counted = run.setup, 0
+    while True:
+        leading = setup.leading
+        size = sum(document.characters for document in leading.values())
+        if setup.complete or size >= 2 * counted:
+            for index in leading:
+                await intake.wait(index)
+            found = await _route(run, query, list(leading.values()))
+            if setup.complete or found.mode == "fold":
+                return found
+            counted = size
+        await intake.more()
+        run.check_stopping()
 
 
 async def _route(run: Run, query: Query, documents: list[DocumentInfo]) -> Route:

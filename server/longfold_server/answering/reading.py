@@ -8,7 +8,6 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from longfold_agent.chunks import chunks
 from longfold_agent.drive import read_reply
 from longfold_agent.errors import ContextOverflow
 from longfold_agent.fold import Fold, Phase
@@ -17,7 +16,8 @@ from longfold_agent.route import check_step_fits
 from longfold_agent.types import Call, Chunk, Completion, EndOfText, Query, Step, Stop, UpdateKind
 from longfold_client.types import EventType, Progress
 from longfold_server.answering.budgets import cut_at, tokens_left
-from longfold_server.answering.chunks import Ahead, JobText
+from longfold_server.answering.chunks import Ahead
+from longfold_server.answering.intake import Intake
 from longfold_server.answering.parts import Run
 from longfold_server.answering.speculation import Speculation
 from longfold_server.answering.state import Reading
@@ -64,18 +64,26 @@ def progress(run: Run, reading: Reading) -> Progress:
     )
 
 
-async def read(run: Run, reading: Reading) -> None:
+async def read(run: Run, reading: Reading, intake: Intake) -> None:
     """Reads on until the documents end or a limit cuts; `reading.fold` then has its answer pending.
 
-    Raises `JobFailure`, `Interrupted`, `LeaseLost`, `JobCancelled`, an `EngineError` that retrying cannot help.
+    Raises `DocumentError`, `JobFailure`, `Interrupted`, `LeaseLost`, `JobCancelled`, an `EngineError` that retrying
+    cannot help.
     """
-    parts, documents = run.parts, run.setup.documents or []
-    if reading.fold.phase is not Phase.READING:
+    parts, fold = run.parts, reading.fold
+    if fold.phase is not Phase.READING:
         return
-    check_step_fits(parts.profile, await run.watch(run.calls.window()), parts.tokens, reading.fold.query)
-    text = JobText(parts.documents, [document.document_id for document in documents])
-    budget, start = parts.profile.budgets.chunk, reading.position
-    ahead = Ahead(chunks(text, parts.tokens, budget, start, reading.fold.next_chunk), parts.threads)
+    check_step_fits(parts.profile, await run.watch(run.calls.window()), parts.tokens, fold.query)
+    ahead = Ahead(
+        intake,
+        parts.documents,
+        parts.threads,
+        parts.tokens,
+        parts.profile.budgets.chunk,
+        reading.position,
+        fold.next_chunk,
+        len(run.request.sources),
+    )
     step = _Steps(run, reading)
     # A budget of tokens is not spent on guesses.
     guesses = parts.speculation if parts.profile.gate and run.request.limits.tokens is None else 0
@@ -83,8 +91,11 @@ async def read(run: Run, reading: Reading) -> None:
         while reading.fold.phase is Phase.READING:
             run.check_stopping()
             [call] = reading.fold.pending()
-            following = await ahead.look(1 + guesses)
-            if not following:
+            following = await step.look(ahead, 1 + guesses)
+            await intake.keep()
+            if following is None:
+                reading.fold = reading.fold.cut(Stop.DEADLINE)
+            elif not following:
                 reading.fold, _ = reading.fold.advance(call.id, EndOfText())
             elif (why := step.limit(call, following[0])) is not None:
                 reading.fold = reading.fold.cut(why)
@@ -109,6 +120,16 @@ class _Steps:
         """Drops the calls under way."""
         await self._calls.aclose()
 
+    async def look(self, ahead: Ahead, count: int) -> list[Chunk] | None:
+        """The next chunks; None when the deadline cut the wait for their document."""
+        try:
+            async with asyncio.timeout_at(self._cut_at()) as clock:
+                return await ahead.look(count)
+        except TimeoutError:
+            if not clock.expired():
+                raise
+            return None
+
     def limit(self, call: Call, chunk: Chunk) -> Stop | None:
         """Why this chunk cannot be read any more."""
         limits = self.run.request.limits
@@ -124,11 +145,11 @@ class _Steps:
         return None if deadline is None or limit is None else cut_at(deadline, limit, self.reading.slowest_call)
 
     async def _complete(self, call: Call, chunk: Chunk) -> Completion:
-        parts, documents = self.run.parts, self.run.setup.documents or []
+        parts = self.run.parts
         request = Request(
             parts.profile.render(call, chunk.text),
             parts.profile.sampling(call),
-            affinity=documents[chunk.start.document].document_id,
+            affinity=self.run.setup.ingested[chunk.start.document].document_id,
         )
         [completion] = await self.run.calls.complete([request])
         return completion

@@ -14,10 +14,11 @@ from longfold_agent.errors import ResumeRefused
 from longfold_agent.fold import Fold
 from longfold_agent.provenance import Provenance
 from longfold_agent.types import Position, Query
-from longfold_client.types import DocumentInfo, Route, TokenUsage
+from longfold_client.types import DocumentInfo, Problem, Route, TokenUsage
+from longfold_server.answering.manifest import Outcome
 from longfold_server.jobs.records import compact
 
-FORMAT = 1
+FORMAT = 2
 """Version of both JSON forms; another one is refused."""
 
 
@@ -25,7 +26,8 @@ FORMAT = 1
 class Setup:
     """Grows as the job is prepared; None is what has not been done yet."""
 
-    documents: list[DocumentInfo] | None = None
+    documents: list[Outcome | None] | None = None
+    """One per document of the request; None for one that has not come yet."""
     query: Query | None = None
     route: Route | None = None
     ingest_seconds: float = 0.0
@@ -33,14 +35,34 @@ class Setup:
     engine_seconds: float = 0.0
 
     @property
+    def complete(self) -> bool:
+        """Whether every document has come."""
+        return self.documents is not None and None not in self.documents
+
+    @property
+    def ingested(self) -> dict[int, DocumentInfo]:
+        """The documents that can be read, by their index."""
+        found = enumerate(self.documents or ())
+        return {index: document for index, document in found if isinstance(document, DocumentInfo)}
+
+    @property
+    def leading(self) -> dict[int, DocumentInfo]:
+        """Like `ingested`, as far as no document before is still missing."""
+        documents = self.documents or []
+        end = len(documents) if self.complete else documents.index(None) if documents else 0
+        return {index: document for index, document in self.ingested.items() if index < end}
+
+    @property
     def characters(self) -> int:
-        """Of all documents."""
-        return sum(document.characters for document in self.documents or ())
+        """Of all documents; one that has not come yet is taken to be of average size."""
+        sizes = [document.characters for document in self.ingested.values()]
+        missing = 0 if self.documents is None else self.documents.count(None)
+        return sum(sizes) + (missing * sum(sizes) // len(sizes) if sizes else 0)
 
     def characters_before(self, place: Position) -> int:
         """Characters of all documents before a place."""
-        before = (self.documents or [])[: place.document]
-        return sum(document.characters for document in before) + place.char
+        before = (document.characters for index, document in self.ingested.items() if index < place.document)
+        return sum(before) + place.char
 
     def to_json(self) -> str:
         return compact(
@@ -48,7 +70,12 @@ class Setup:
                 "format": FORMAT,
                 "documents": None
                 if self.documents is None
-                else [document.model_dump(mode="json") for document in self.documents],
+                else [
+                    {"problem": document.model_dump(mode="json")}
+                    if isinstance(document, Problem)
+                    else document and document.model_dump(mode="json")
+                    for document in self.documents
+                ],
                 "query": None if self.query is None else asdict(self.query),
                 "route": None if self.route is None else self.route.model_dump(mode="json"),
                 "seconds": [self.ingest_seconds, self.engine_seconds],
@@ -64,7 +91,7 @@ class Setup:
         values = _values(saved)
         documents, query, route = values["documents"], values["query"], values["route"]
         return cls(
-            documents=None if documents is None else [DocumentInfo.model_validate(document) for document in documents],
+            documents=None if documents is None else [_outcome(document) for document in documents],
             query=None if query is None else Query(**query),
             route=None if route is None else Route.model_validate(route),
             ingest_seconds=values["seconds"][0],
@@ -126,6 +153,12 @@ class Reading:
             engine_seconds=engine_seconds,
             usage=TokenUsage.model_validate(values["usage"]),
         )
+
+
+def _outcome(saved: dict[str, Any] | None) -> Outcome | None:
+    if saved is None:
+        return None
+    return Problem.model_validate(saved["problem"]) if "problem" in saved else DocumentInfo.model_validate(saved)
 
 
 def _values(saved: str) -> dict[str, Any]:

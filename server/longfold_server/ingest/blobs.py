@@ -1,4 +1,5 @@
-"""Where canonical texts are kept, addressed by content: the seam. Knows no folder, no bucket, no URLs and no titles."""
+"""Where canonical texts and their indexes are kept, addressed by content: the seam. Knows no folder, no bucket, no URLs
+and no titles."""
 
 from __future__ import annotations
 
@@ -14,11 +15,14 @@ class Blob:
     """One stored text."""
 
     sha256: str
-    """Of the UTF-8 bytes."""
+    """Of the text's UTF-8 bytes; where it has an index, of text, NUL and index. A canonical text holds no NUL, so no
+    other pair has these bytes."""
     path: Path
     """The text as a local file."""
     bytes: int
     characters: int
+    marks: Path | None = None
+    """Its index as a local file (see `index.py`); None for a text without."""
 
 
 class Blobs(Protocol):
@@ -27,8 +31,9 @@ class Blobs(Protocol):
     def temporary(self) -> AbstractContextManager[Path]:
         """A path for a new local file; the file is gone afterwards."""
 
-    def put(self, pieces: Iterator[str], check: Callable[[int], None] | None = None) -> Blob:
-        """Store a canonical text given in pieces. `check` sees the bytes so far and may raise to stop."""
+    def put(self, pieces: Iterator[str], check: Callable[[int], None] | None = None, marks: Path | None = None) -> Blob:
+        """Store a canonical text given in pieces, and its index. `check` sees the bytes so far and may raise to
+        stop."""
 
     def get(self, sha256: str) -> Blob | None:
         """The blob with its hash verified, or None where it is not stored, or damaged. Raises `ValueError` for what is
@@ -41,3 +46,12 @@ class Blobs(Protocol):
     def span(self, sha256: str, start: int, end: int) -> str:
         """Characters `start` to `end` of a blob that was got; shorter where the text ends. Reads what it needs,
         whatever the text's size."""
+
+    def old(self, seconds: float) -> Iterator[str]:
+        """Hashes of the blobs that nobody has stored, not even again, for so long."""
+
+    def remove(self, sha256: str, seconds: float) -> bool:
+        """Removes a blob if it is still that old; whether it did."""
+
+    def lines(self, sha256: str, character: int) -> int:
+        """Line ends before a character of a blob that was got. Reads as little as `span`."""

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from longfold_server.ingest.blobs import Blob
-from longfold_server.ingest.folder import Folder
+from longfold_server.ingest.folder import SUFFIXES, Folder
 
 IN_USE_SECONDS = 60.0
 """A text that was asked for so lately may be about to be opened; one that is open outlives its name."""
@@ -51,7 +51,7 @@ class Cache(Folder):
             if self._bytes <= (1 - SPARE) * self._max_bytes or used > time.time() - IN_USE_SECONDS:
                 return
             # Without the text the rest counts as absent, so it goes first.
-            for suffix in (".txt", ".index", ".json"):
+            for suffix in SUFFIXES:
                 path.with_suffix(suffix).unlink(missing_ok=True)
             self._bytes -= size
 

@@ -1,12 +1,13 @@
 """Tells what a file is by its content; its Content-Type or name only chooses between kinds of text. Knows no parser.
 
-A new format is added here by its mark (move it from `_UNSUPPORTED` to a kind of its own) and by its parser to
-`parser_process.PARSERS`.
+A new format is added here by its mark and to `formats.PARSERS` by its parser.
 """
 
 from __future__ import annotations
 
 import re
+import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,16 +20,34 @@ SAMPLE_BYTES = 64 * 1024
 HTML = "text/html"
 PLAIN = "text/plain"
 MARKDOWN = "text/markdown"
+CSV = "text/csv"
+TSV = "text/tab-separated-values"
+JSON = "application/json"
+JSONL = "application/x-ndjson"
+EML = "message/rfc822"
+PDF = "application/pdf"
+DOCX = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
+XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
+PPTX = "application/vnd.openxmlformats-officedocument.presentationml.presentation"
+EPUB = "application/epub+zip"
+ZIP = "application/zip"
+TAR = "application/x-tar"
+GZIP = "application/gzip"
+ZSTD = "application/zstd"
+XZ = "application/x-xz"
+BZIP2 = "application/x-bzip2"
+
+_MAGIC: tuple[tuple[bytes, str], ...] = (
+    (b"PK\x05\x06", ZIP),
+    (b"\x1f\x8b\x08", GZIP),
+    (b"\x28\xb5\x2f\xfd", ZSTD),
+    (b"\xfd7zXZ\x00", XZ),
+    *((b"BZh%d1AY&SY" % level, BZIP2) for level in range(1, 10)),
+)
 
 _UNSUPPORTED: tuple[tuple[bytes, str], ...] = (
-    (b"PK\x05\x06", "an empty ZIP archive"),
-    (b"\x1f\x8b", "gzip data"),
-    (b"BZh", "bzip2 data"),
-    (b"\xfd7zXZ\x00", "XZ data"),
     (b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive"),
     (b"Rar!\x1a\x07", "a RAR archive"),
-    (b"\x28\xb5\x2f\xfd", "Zstandard data"),
-    (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an old Microsoft Office file"),
     (b"{\\rtf", "RTF"),
     (b"%!PS", "PostScript"),
     (b"\x89PNG\r\n\x1a\n", "a PNG image"),
@@ -53,13 +72,15 @@ _UNSUPPORTED: tuple[tuple[bytes, str], ...] = (
     (b"wOF2", "a font"),
 )
 _TEXTUAL = (b"{\\rtf", b"%!PS")
-_ZIP_MEMBERS = (
-    (b"word/", "a Word document (DOCX)"),
-    (b"xl/", "an Excel workbook (XLSX)"),
-    (b"ppt/", "a PowerPoint presentation (PPTX)"),
-    (b"application/epub+zip", "an EPUB book"),
-    (b"application/vnd.oasis.opendocument", "an OpenDocument file"),
+_OFFICE = (
+    (b"word/document.xml", DOCX),
+    (b"xl/workbook.xml", XLSX),
+    (b"xl/workbook.bin", XLSX),
+    (b"ppt/presentation.xml", PPTX),
 )
+_OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+_ENCRYPTED_PACKAGE = "EncryptedPackage".encode("utf-16-le")
+"""The stream in which Office keeps a file that is protected by a password ([MS-OFFCRYPTO] 2.3.4.4)."""
 
 _CONTROLS = bytes(value for value in range(0x20) if value not in b"\t\n\r\f\b\x1b")  # \b and ESC occur in terminal logs
 _STRONG_HTML = re.compile(
@@ -80,45 +101,103 @@ _TEXT_NAMES = (
 )
 
 
+# A JSON text without its strings consists of these; a string may be cut off by the sample's end.
+_JSON_STRING = re.compile(r'"(?:[^"\\\x00-\x1f]|\\.)*+(?:"|\\?\Z)')
+_JSON_REST = re.compile(r"[\s{}\[\],:0-9.eE+\-truefalsn]*+\Z")
+_MAIL_LINE = re.compile(r"(?:[!-9;-~]+[ \t]*:|[ \t])")
+_MAIL_NAMES = frozenset(
+    ["from", "to", "subject", "date", "received", "message-id", "mime-version", "return-path", "delivered-to"]
+)
+_QUOTED = re.compile(r'"[^"]*"')
+FEWEST_ROWS = 5
+"""Lines that must agree on their columns before a text that nobody called a table is taken for one."""
+
+
 @dataclass(frozen=True, slots=True)
 class Kind:
     """What a file is."""
 
     media_type: str
-    """`text/html`, `text/markdown`, another declared text type, or `text/plain`."""
+    """One of the constants here, another declared text type, or `text/plain`."""
 
 
 def detect(path: Path, content_type: str = "", name: str = "") -> Kind:
-    """Raises `DocumentError`: `document_empty`, or `document_unsupported` naming what was found."""
+    """Raises `DocumentError`: `document_empty`, `document_encrypted`, or `document_unsupported` naming what was
+    found."""
     with path.open("rb") as file:
         head = file.read(SAMPLE_BYTES)
         size = path.stat().st_size
         samples = [head]
-        if size > 3 * SAMPLE_BYTES:
-            for place in (size // 2, size - SAMPLE_BYTES):
+        for place in (size // 2, size - SAMPLE_BYTES):
+            if place >= SAMPLE_BYTES:
                 file.seek(place & ~3)  # keeps UTF-16 and UTF-32 units whole
                 samples.append(file.read(SAMPLE_BYTES))
     if not head:
         raise DocumentError(Code.DOCUMENT_EMPTY, "it has no content")
     wide = text.marked(head)
+    shown = head[wide.skip :].decode(wide.name, "replace") if wide else head.decode("latin-1")
+    declared = content_type.partition(";")[0].strip().lower()
     if wide is None or wide.name == "utf-8":
+        container = _container(head, samples)
+        if container:
+            return Kind(container)
+        if is_mail(shown):
+            return Kind(EML)
         found = _binary(head, samples)
         if found:
             raise DocumentError(
-                Code.DOCUMENT_UNSUPPORTED,
-                f"it is {found} (not supported yet); convert it to text or HTML and upload that",
+                Code.DOCUMENT_UNSUPPORTED, f"it is {found} (not supported); convert it to text or HTML and upload that"
             )
-    shown = head[wide.skip :].decode(wide.name, "replace") if wide else head.decode("latin-1")
-    return Kind(_text_type(shown, content_type.partition(";")[0].strip().lower(), name.lower()))
+    return Kind(_text_type(shown, declared, name.lower(), whole=size <= SAMPLE_BYTES))
+
+
+def _container(head: bytes, samples: list[bytes]) -> str | None:
+    """The media type of a format that is not text; None for text and for what is not read."""
+    zeros = b"\x00" in head
+    if head.lstrip().startswith(b"%PDF-") or (zeros and b"%PDF-" in head[:1024]):
+        return PDF
+    if head.startswith(b"PK\x03\x04"):
+        return _zipped(head, samples[-1])
+    if zeros and head[257:262] == b"ustar":
+        return TAR
+    if head.startswith(_OLE) and any(_ENCRYPTED_PACKAGE in sample for sample in samples):
+        raise DocumentError(
+            Code.DOCUMENT_ENCRYPTED, "it is protected by a password; save a copy without one and upload that"
+        )
+    return next((found for mark, found in _MAGIC if head.startswith(mark)), None)
+
+
+def _zipped(head: bytes, tail: bytes) -> str:
+    """By the names of members near both ends; those of an Office file are few."""
+    names = set(_names(head, b"PK\x03\x04", 26, 30)) | set(_names(tail, b"PK\x01\x02", 28, 46))
+    if b"[Content_Types].xml" in names:
+        for member, found in _OFFICE:
+            if member in names:
+                return found
+    if head[30:58] == b"mimetypeapplication/epub+zip" or b"META-INF/container.xml" in names:
+        return EPUB
+    if head[30:73] == b"mimetypeapplication/vnd.oasis.opendocument.":
+        raise DocumentError(
+            Code.DOCUMENT_UNSUPPORTED,
+            "it is an OpenDocument file (not supported); save it as DOCX, XLSX or PPTX and upload that",
+        )
+    return ZIP
+
+
+def _names(data: bytes, mark: bytes, length_at: int, name_at: int) -> Iterator[bytes]:
+    """Names in the headers that begin with `mark` (APPNOTE.TXT 4.3.7 and 4.3.12)."""
+    place = data.find(mark)
+    while 0 <= place <= len(data) - name_at:
+        (length,) = struct.unpack_from("<H", data, place + length_at)
+        yield data[place + name_at : place + name_at + length]
+        place = data.find(mark, place + 4)
 
 
 def _binary(head: bytes, samples: list[bytes]) -> str | None:
     """A name for binary content; None for text."""
     zeros = b"\x00" in head
-    if head.lstrip().startswith(b"%PDF-") or (zeros and b"%PDF-" in head[:1024]):
-        return "a PDF"
-    if head.startswith(b"PK\x03\x04"):
-        return next((label for mark, label in _ZIP_MEMBERS if mark in head), "a ZIP archive")
+    if head.startswith(_OLE):
+        return "an old Microsoft Office file"
     for mark, label in _UNSUPPORTED:
         # A text may begin with the letters "ID3" or "GIF89a"; a file of that kind holds zero bytes too.
         if head.startswith(mark) and (
@@ -129,8 +208,6 @@ def _binary(head: bytes, samples: list[bytes]) -> str | None:
         return "an MP4 or HEIF file"
     if head[:4] == b"RIFF" and head[8:12] in (b"WEBP", b"WAVE", b"AVI "):
         return "a WebP image" if head[8:12] == b"WEBP" else "WAV or AVI media"
-    if zeros and head[257:262] == b"ustar":
-        return "a tar archive"
     # Random bytes are 10 % such controls, text has none to speak of; two are forgiven so that short texts may hold a
     # stray NUL.
     if any(len(sample) - len(sample.translate(None, _CONTROLS)) > 2 + len(sample) // 50 for sample in samples):
@@ -138,13 +215,65 @@ def _binary(head: bytes, samples: list[bytes]) -> str | None:
     return None
 
 
-def _text_type(shown: str, declared: str, name: str) -> str:
+def _text_type(shown: str, declared: str, name: str, whole: bool) -> str:
+    """`whole`: whether `shown` is the whole text."""
     if _STRONG_HTML.match(shown):
         return HTML
+    if json_type := _json_type(shown, whole):
+        return json_type
     if declared in _HTML_TYPES:
         return HTML if _ANY_MARKUP.search(shown) else PLAIN
     if declared == MARKDOWN or name.endswith(_MARKDOWN_NAMES):
         return MARKDOWN
-    if declared in _UNTOLD:
-        return HTML if _WEAK_HTML.match(shown) and not name.endswith(_TEXT_NAMES) else PLAIN
+    if declared in (CSV, TSV) or name.endswith((".csv", ".tsv")):
+        return TSV if declared == TSV or name.endswith(".tsv") else CSV
+    if declared in _UNTOLD and _WEAK_HTML.match(shown) and not name.endswith(_TEXT_NAMES):
+        return HTML
+    if (declared in _UNTOLD or declared == PLAIN) and not name.endswith(_TEXT_NAMES[1:]):
+        return _table(shown, whole) or PLAIN
     return declared if declared.startswith("text/") else PLAIN
+
+
+def _json_type(shown: str, whole: bool) -> str | None:
+    start = shown.lstrip()
+    if start[:1] not in ("{", "[") or not _JSON_REST.match(_JSON_STRING.sub("", start)):
+        return None
+    lines = [line.strip() for line in _lines(shown, whole) if line.strip()]
+    records = all((line[0], line[-1]) in (("{", "}"), ("[", "]")) and _balanced(line) for line in lines)
+    return JSONL if records and len(lines) > 1 else JSON
+
+
+def _balanced(line: str) -> bool:
+    bare = _JSON_STRING.sub("", line)
+    return bare.count("{") == bare.count("}") and bare.count("[") == bare.count("]")
+
+
+def is_mail(shown: str) -> bool:
+    """Whether a text begins with the header of a mail (RFC 5322), maybe behind an mbox line."""
+    header = shown.replace("\r\n", "\n").partition("\n\n")[0]
+    lines = header.split("\n")
+    if lines[0].startswith("From "):
+        lines = lines[1:]
+    if not lines or not all(_MAIL_LINE.match(line) for line in lines):
+        return False
+    names = {line.partition(":")[0].strip().lower() for line in lines if line[:1] not in (" ", "\t")}
+    return "from" in names and len(names & _MAIL_NAMES) >= 3
+
+
+def _table(shown: str, whole: bool) -> str | None:
+    """Whether the lines of a text are rows of one table: all have the same number of tabs, or of commas or
+    semicolons, of which prose has now and then one."""
+    lines = [line for line in _lines(shown, whole) if line.strip()][:1_000]
+    if len(lines) < FEWEST_ROWS:
+        return None
+    for separator, fewest, found in (("\t", 1, TSV), (",", 2, CSV), (";", 2, CSV)):
+        columns = {_QUOTED.sub("", line).count(separator) for line in lines}
+        if len(columns) == 1 and columns.pop() >= fewest:
+            return found
+    return None
+
+
+def _lines(shown: str, whole: bool) -> list[str]:
+    """The whole lines of a sample."""
+    lines = shown.splitlines()
+    return lines if whole else lines[:-1]

@@ -43,12 +43,6 @@ class Location:
         """The URL without query string, for messages."""
         return display(str(self.url))
 
-    @property
-    def file_name(self) -> str:
-        """Last segment of the path, decoded; the host where the path names no file."""
-        name = unquote(self.url.path.rstrip("/").rpartition("/")[2])
-        return name or self.url.host
-
 
 def display(url: str) -> str:
     """A URL for people: no credentials, query string, fragment or control characters; at most 200 characters."""
@@ -62,6 +56,18 @@ def display(url: str) -> str:
         scheme + separator + authority + slash + path,
     )
     return text if len(text) <= 200 else text[:199] + "…"
+
+
+def scheme_of(url: str) -> str:
+    """The scheme in lower case, "" without one; whether the rest is a usable URL is another question."""
+    scheme, separator, _ = url.strip(" \t\r\n").partition("://")
+    return scheme.lower() if separator and scheme.isascii() and scheme.isalnum() else ""
+
+
+def name_of(url: str) -> str:
+    """A document's name by its URL: the last segment of the path, decoded; the host or bucket where there is none."""
+    host, _, path = re.split(r"[?#]", url.strip(" \t\r\n"), maxsplit=1)[0].partition("://")[2].partition("/")
+    return unquote(path.rstrip("/").rpartition("/")[2]) or re.sub(r":\d*\Z", "", host.rpartition("@")[2])
 
 
 def locate(url: str, base: Location | None = None) -> Location:

@@ -1,55 +1,94 @@
 """The child process that parses hostile formats: one JSON line per job on stdin, one JSON line per reply on stdout.
-Knows no network.
 
-Run as `python -m longfold_server.ingest.parser_process MEMORY_BYTES`. Limits apply to everything it does; its parent
-kills it when a job takes too long and starts another. A new format's parser is one more entry of `PARSERS`.
+Run as `python -m longfold_server.ingest.parser_process MEMORY_BYTES FILE_BYTES`. Limits apply to everything it does,
+and it has neither network nor child processes; its parent kills it when a job takes too long and starts another. Its
+first line says that it is ready, or why it cannot be.
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import resource
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from longfold_server.ingest.html import Page, read_html
+from longfold_server.codes import Code
+from longfold_server.errors import DocumentError
+from longfold_server.ingest import formats
+from longfold_server.ingest.confinement import confine
+from longfold_server.ingest.formats.source import Labels, Source, too_big
+from longfold_server.ingest.formats.writer import Writer
 from longfold_server.ingest.text import Encoding
 
-Parser = Callable[[Path, Encoding, Callable[[str], object]], Page]
-
-PARSERS: dict[str, Parser] = {"text/html": read_html}
-"""Media type -> parser. Everything else is plain text and needs none."""
-
 LONGEST_LABEL = 1_000
-"""Characters of a title that are sent back."""
+"""Characters of a title or a message that are sent back."""
 
 
 def answer(job: dict[str, Any]) -> dict[str, Any]:
-    """Parse one file into another (UTF-8)."""
+    """Parse one file into a text and its index (both UTF-8)."""
     used = resource.getrusage(resource.RUSAGE_SELF)
     seconds = int(used.ru_utime + used.ru_stime + job["cpu_seconds"]) + 1
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, resource.getrlimit(resource.RLIMIT_CPU)[1]))
-    parser = PARSERS[job["media_type"]]
     encoding = Encoding(job["codec"], job["skip"])
+    source = Source(Path(job["source"]), job["media_type"], encoding, job["name"], Path(job["scratch"]))
     try:
-        with Path(job["target"]).open("w", encoding="utf-8", errors="replace", newline="") as target:
-            page = parser(Path(job["source"]), encoding, target.write)
+        with (
+            Path(job["target"]).open("w", encoding="utf-8", errors="replace", newline="") as text,
+            Path(job["index"]).open("w", encoding="utf-8", errors="replace", newline="") as index,
+        ):
+            writer = Writer(text, index, source.media_type)
+            labels = formats.read(source, writer)
+            writer.close()
+            if not writer.visible:
+                raise _empty(writer)
+    except DocumentError as error:
+        return _refusal(error)
+    except OSError as error:
+        return _refusal(too_big()) if error.errno == errno.EFBIG else {"error": type(error).__name__}
     except Exception as error:  # the boundary: whatever a parser raises is data for the parent
         return {"error": type(error).__name__}
-    return {"title": page.title[:LONGEST_LABEL], "heading": page.heading[:LONGEST_LABEL]}
+    return _labels(labels)
+
+
+def _refusal(error: DocumentError) -> dict[str, str]:
+    return {"error": error.code, "detail": error.detail[:LONGEST_LABEL]}
+
+
+def _labels(labels: Labels) -> dict[str, str]:
+    return {"title": labels.title[:LONGEST_LABEL], "heading": labels.heading[:LONGEST_LABEL]}
+
+
+def _empty(writer: Writer) -> DocumentError:
+    """Nothing was read: the reasons, as far as one sentence holds them."""
+    if not writer.skipped:
+        return DocumentError(Code.DOCUMENT_EMPTY, "it holds no text")
+    first, *others = writer.skipped
+    more = f", and {len(others):,} more such reasons" if others else ""
+    return DocumentError(Code.DOCUMENT_EMPTY, f"it holds no text that can be read: {first.path}: {first.message}{more}")
 
 
 def main(arguments: list[str]) -> None:
     """Serve jobs until stdin ends."""
-    (memory_bytes,) = arguments
-    resource.setrlimit(resource.RLIMIT_AS, (int(memory_bytes), int(memory_bytes)))
+    memory_bytes, file_bytes = (int(argument) for argument in arguments)
+    resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (file_bytes, file_bytes))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+    try:
+        confine()
+    except OSError as error:
+        _say({"unconfined": str(error)})
+        return
+    _say({"ready": True})
     for line in sys.stdin:
-        sys.stdout.write(json.dumps(answer(json.loads(line))) + "\n")
-        sys.stdout.flush()
+        _say(answer(json.loads(line)))
+
+
+def _say(reply: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(reply) + "\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":

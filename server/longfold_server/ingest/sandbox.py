@@ -1,5 +1,5 @@
-"""Runs parsers in child processes with memory, CPU and wall-clock limits; a child that passes one is killed, never
-waited for.
+"""Runs parsers in child processes with memory, CPU and wall-clock limits and without network; a child that passes a
+limit is killed, never waited for.
 
 Keeps a warm child between jobs. Knows no format.
 """
@@ -10,15 +10,22 @@ import asyncio
 import contextlib
 import json
 import os
+import shutil
 import sys
+import tempfile
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from pathlib import Path
 
 from longfold_server.codes import Code
-from longfold_server.errors import DocumentError
-from longfold_server.ingest.html import Page
+from longfold_server.errors import ConfigError, DocumentError
+from longfold_server.ingest.formats.source import Labels
 from longfold_server.ingest.text import Encoding
+from longfold_server.ingest.titles import tidy
 
+START_SECONDS = 60.0
+"""For a child to be ready: importing Python's libraries on a machine that has much else to do."""
+_TOLD = frozenset(code for code in Code if code.startswith("document_"))
+"""What a child may say of its document: one that was taken over says nothing of the service."""
 JOBS_PER_CHILD = 200
 """A child is replaced after so many jobs: memory that a C parser lost goes with it."""
 
@@ -27,35 +34,61 @@ class Sandbox:
     """A pool of parser processes, `size` at most; started at the first job, ended by `aclose`."""
 
     def __init__(
-        self, size: int = 1, memory_bytes: int = 1 << 30, base_seconds: float = 30.0, seconds_per_megabyte: float = 1.0
+        self,
+        size: int = 1,
+        memory_bytes: int = 1 << 30,
+        file_bytes: int = 2_000_000_000,
+        base_seconds: float = 60.0,
+        seconds_per_megabyte: float = 1.0,
     ) -> None:
+        """`memory_bytes` is address space; `file_bytes` is the longest file that a parser may write."""
         self._slots = asyncio.Semaphore(size)
-        self._memory_bytes = memory_bytes
+        self._limits = (memory_bytes, file_bytes)
         self._base_seconds = base_seconds
         self._seconds_per_megabyte = seconds_per_megabyte
         self._idle: list[_Child] = []
 
-    async def parse(self, media_type: str, source: Path, encoding: Encoding, target: Path) -> Page:
-        """Parse `source` into the UTF-8 file `target`.
+    async def parse(
+        self, media_type: str, source: Path, encoding: Encoding, target: Path, index: Path, name: str = ""
+    ) -> Labels:
+        """Parse `source` into the text `target` and its `index`, two UTF-8 files.
 
-        CPU time: `base_seconds` plus `seconds_per_megabyte`; wall-clock: twice that. Raises `DocumentError`
-        (`document_undecodable`).
+        CPU time: `base_seconds` plus `seconds_per_megabyte`; wall-clock: twice that. Raises `DocumentError` (what the
+        parser raises, or `document_undecodable`) and `ConfigError` where a parser cannot be shut off from the network.
         """
         megabytes = await asyncio.to_thread(os.path.getsize, source) / 1e6
         cpu = self._base_seconds + self._seconds_per_megabyte * megabytes
+        scratch = await asyncio.to_thread(tempfile.mkdtemp, dir=target.parent)
         job = {
             "media_type": media_type,
             "source": str(source),
             "target": str(target),
+            "index": str(index),
+            "scratch": scratch,
+            "name": name,
             "codec": encoding.name,
             "skip": encoding.skip,
             "cpu_seconds": cpu,
         }
+        try:
+            reply = await self._ask(job, cpu)
+        finally:
+            await asyncio.to_thread(shutil.rmtree, scratch, ignore_errors=True)
+        match reply:
+            case {"title": str(title), "heading": str(heading)}:
+                return Labels(title, heading)
+            case {"error": "MemoryError"}:
+                raise _too_hard("memory")
+            case {"error": str(code), "detail": str(detail)} if code in _TOLD:
+                raise DocumentError(code, tidy(detail))
+        raise DocumentError(Code.DOCUMENT_UNDECODABLE, "it cannot be parsed; convert it to plain text and upload that")
+
+    async def _ask(self, job: dict[str, object], cpu_seconds: float) -> object:
         async with self._slots:
-            child = self._idle.pop() if self._idle else await _Child.start(self._memory_bytes)
-            reply: dict[str, str] | None = None
+            child = self._idle.pop() if self._idle else await _Child.start(*self._limits)
+            reply: object = None
             try:
-                async with asyncio.timeout(2 * cpu):
+                async with asyncio.timeout(2 * cpu_seconds):
                     reply = await child.ask(job)
             except TimeoutError:
                 raise _too_hard("time") from None
@@ -66,15 +99,7 @@ class Sandbox:
                     self._idle.append(child)
         if reply is None:
             raise _too_hard("time or memory")
-        if "error" in reply:
-            raise (
-                _too_hard("memory")
-                if reply["error"] == "MemoryError"
-                else DocumentError(
-                    Code.DOCUMENT_UNDECODABLE, "it cannot be parsed; convert it to plain text and upload that"
-                )
-            )
-        return Page(reply["title"], reply["heading"])
+        return reply
 
     async def aclose(self) -> None:
         """End the idle children."""
@@ -88,7 +113,8 @@ class _Child:
         self.jobs = 0
 
     @classmethod
-    async def start(cls, memory_bytes: int) -> _Child:
+    async def start(cls, memory_bytes: int, file_bytes: int) -> _Child:
+        """Raises `ConfigError`."""
         environment = {
             "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
             "PYTHONUTF8": "1",
@@ -99,26 +125,48 @@ class _Child:
             "-m",
             "longfold_server.ingest.parser_process",
             str(memory_bytes),
+            str(file_bytes),
             stdin=PIPE,
             stdout=PIPE,
             stderr=DEVNULL,
             env=environment,
             start_new_session=True,  # Ctrl-C in the terminal is the parent's business
         )
-        return cls(process)
+        child = cls(process)
+        why: object = "it did not start"
+        try:
+            async with asyncio.timeout(START_SECONDS):
+                match await child._reply():
+                    case {"ready": True}:
+                        return child
+                    case {"unconfined": why}:
+                        pass
+        except TimeoutError:
+            pass
+        except BaseException:
+            await child.end()
+            raise
+        await child.end()
+        raise ConfigError(f"the parser process cannot be used ({why}); it needs Linux with seccomp filters")
 
-    async def ask(self, job: dict[str, object]) -> dict[str, str] | None:
+    async def ask(self, job: dict[str, object]) -> object:
         """The reply; None when the child died."""
         self.jobs += 1
-        assert self._process.stdin is not None and self._process.stdout is not None
+        assert self._process.stdin is not None
         try:
             self._process.stdin.write(json.dumps(job).encode() + b"\n")
             await self._process.stdin.drain()
         except ConnectionError:
             return None
-        line = await self._process.stdout.readline()
-        reply: dict[str, str] | None = json.loads(line) if line else None
-        return reply
+        return await self._reply()
+
+    async def _reply(self) -> object:
+        """None for the end and for what is no reply: a child that was taken over may say anything."""
+        assert self._process.stdout is not None
+        try:
+            return json.loads(await self._process.stdout.readline())
+        except (ValueError, RecursionError):
+            return None
 
     async def end(self) -> None:
         if self._process.returncode is None:

@@ -11,7 +11,7 @@ import math
 import secrets
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from longfold_client.types import TERMINAL, Job, JobStatus
 from longfold_server.errors import IdempotencyMismatch, JobCancelled, JobNotFound, LeaseLost, TooManyJobs
@@ -124,6 +124,7 @@ class MemoryStore:
             record.fields[name] = value
         if record.request.webhook:
             record.webhook_due = self._clock()
+        record.request = replace(record.request, credentials={})
         record.fields.pop("state", None)
         record.fields.pop("setup", None)
         self._emit(record, status.value, {})

@@ -7,7 +7,8 @@ import hashlib
 import json
 import re
 import secrets
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,6 +20,7 @@ from longfold_client.types import (
     JobStatus,
     Limits,
     Mode,
+    OnDocumentError,
     Problem,
     Progress,
 )
@@ -48,8 +50,10 @@ def new_job_id(idempotency_key: str | None = None, scope: str = "") -> str:
 
 
 def body_hash(request: AnswerRequest) -> str:
-    """SHA-256 of what was asked; independent of the order and spacing of the JSON."""
-    return hashlib.sha256(json.dumps(request.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
+    """SHA-256 of what was asked; independent of the order and spacing of the JSON, and of credentials, which may be
+    new ones when a request is repeated."""
+    asked = request.model_dump(mode="json", exclude={"credentials"})
+    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +73,13 @@ class StoredRequest:
     sources: tuple[Source, ...]
     mode: Mode = Mode.AUTO
     limits: Limits = field(default_factory=Limits)
+    on_document_error: OnDocumentError = OnDocumentError.FAIL
     webhook: str = ""
     """URL to tell of the job's end; "" for none."""
     trace: str = ""
     """The `traceparent` on which the job's spans hang, over all its workers."""
+    credentials: Mapping[str, Mapping[str, str]] = field(default_factory=dict, repr=False)
+    """Headers by origin; stored beside the rest and only until the job has ended."""
 
     def to_json(self) -> str:
         sources = [
@@ -80,7 +87,7 @@ class StoredRequest:
         ]
         limits = self.limits.model_dump(mode="json")
         kept = {"sources": sources, "mode": self.mode, "limits": limits, "webhook": self.webhook, "trace": self.trace}
-        return compact(kept)
+        return compact(kept | {"on_document_error": self.on_document_error})
 
     @classmethod
     def from_json(cls, question: str, saved: str) -> StoredRequest:
@@ -90,6 +97,7 @@ class StoredRequest:
             sources=tuple(Source(**source) for source in values["sources"]),
             mode=Mode(values["mode"]),
             limits=Limits.model_validate(values["limits"]),
+            on_document_error=OnDocumentError(values.get("on_document_error", OnDocumentError.FAIL)),
             webhook=values.get("webhook", ""),
             trace=values.get("trace", ""),
         )
@@ -129,7 +137,10 @@ class Claim:
             token=values["token"],
             gen=int(values["gen"]),
             seq=int(values["seq"]),
-            request=StoredRequest.from_json(values["question"], values["request"]),
+            request=replace(
+                StoredRequest.from_json(values["question"], values["request"]),
+                credentials=json.loads(values.get("credentials", "{}")),
+            ),
             setup=values.get("setup"),
             state=values.get("state"),
             queued_seconds=(started - created) / 1000,

@@ -129,6 +129,8 @@ class JobStore:
         fields = ["question", request.question, "request", request.to_json()]
         if request.webhook:
             fields += ["webhook", request.webhook]
+        if request.credentials:
+            fields += ["credentials", compact(request.credentials)]
         for _ in range(RESERVATIONS):
             reserved = await self.queue.reserve(job, tenant, priority, tenant_jobs)
             # Without a place the job cannot be made, but it may have been made before.

@@ -13,8 +13,9 @@ from fastapi.responses import Response, StreamingResponse
 
 from longfold_client.types import AnswerRequest, Job, JobStatus, Steps
 from longfold_server import resources
+from longfold_server.answering.manifest import document_info
 from longfold_server.auth import Caller, CallerDep
-from longfold_server.bodies import answer_request
+from longfold_server.bodies import answer_request, credentials_of
 from longfold_server.codes import Code
 from longfold_server.errors import JobNotFound
 from longfold_server.ingest.errors import naming, unknown_id
@@ -183,7 +184,9 @@ async def _stored(
         title = document.title or None
         if document.text is not None:
             stored = await held.documents.ingest_text(document.text, title, index)
-            await held.tenancy.owners.add(caller.tenant, stored.document_id)
+            # Without a title it is named by its first line, and texts never reach Redis.
+            noted = document_info(stored).model_copy(update={"title": title or ""})
+            await held.tenancy.owners.add(caller.tenant, noted)
             sources.append(Source(document_id=stored.document_id, title=title))
             held.metrics.documents.labels(source="text").inc()
         elif document.document_id is not None:
@@ -197,7 +200,16 @@ async def _stored(
     limits = asked.limits
     if tokens is not None:
         limits = limits.model_copy(update={"tokens": min(tokens, limits.tokens or tokens)})
-    return StoredRequest(asked.question, tuple(sources), asked.mode, limits, webhook=webhook, trace=trace)
+    return StoredRequest(
+        asked.question,
+        tuple(sources),
+        asked.mode,
+        limits,
+        asked.on_document_error,
+        webhook=webhook,
+        trace=trace,
+        credentials=credentials_of(asked.credentials),
+    )
 
 
 async def _respond(request: Request, held: Resources, job: str, after: int) -> Response:

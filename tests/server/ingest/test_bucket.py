@@ -5,11 +5,9 @@ from __future__ import annotations
 
 import os
 import socket
-import subprocess
-import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -27,27 +25,6 @@ from longfold_server.ingest.cache import Cache
 from .conftest import Site
 
 TEXT = "".join(f"line {number}: naïve 日本語 🙂 plain\n" for number in range(9_000))
-
-
-@pytest.fixture(scope="session")
-def s3_url() -> Iterator[str]:
-    """The URL of an S3 server of our own."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    argv = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    server = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    url = f"http://127.0.0.1:{port}"
-    for _ in range(600):
-        try:
-            with urllib.request.urlopen(f"{url}/moto-api/", timeout=5):
-                break
-        except OSError:
-            assert server.poll() is None, "moto's server ended"
-            time.sleep(0.1)
-    yield url
-    server.kill()
-    server.wait()
 
 
 def use_s3(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
@@ -113,6 +90,22 @@ def test_a_text_of_several_parts(replicas: Replicas) -> None:
     blob = replicas.bucket("one").put(iter([text]))
     found = replicas.bucket("two").get(blob.sha256)
     assert found is not None and found.path.read_text("utf-8") == text
+
+
+def test_an_index_travels_with_its_text(replicas: Replicas, tmp_path: Path) -> None:
+    (tmp_path / "marks").write_bytes(b'["type", "a/b"]\n' * 200_000)
+    one, two = replicas.bucket("one"), replicas.bucket("two")
+    blob = one.put(iter([TEXT]), marks=tmp_path / "marks")
+    stored = bytes(obstore.get(replicas.store, key(blob.sha256)).bytes())
+    assert stored == TEXT.encode() + b"\0" + (tmp_path / "marks").read_bytes()
+    found = two.get(blob.sha256)
+    assert found is not None and found.marks is not None and found.path.read_text("utf-8") == TEXT
+    assert found.marks.read_bytes() == (tmp_path / "marks").read_bytes()
+    sent = obstore.head(replicas.store, key(blob.sha256))["last_modified"]
+    time.sleep(1.1)
+    two.put(iter([TEXT]), marks=tmp_path / "marks")
+    assert obstore.head(replicas.store, key(blob.sha256))["last_modified"] == sent
+    assert two.lines(blob.sha256, len(TEXT)) == TEXT.count("\n")
 
 
 def test_what_is_there_is_not_sent_again(replicas: Replicas) -> None:

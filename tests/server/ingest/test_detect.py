@@ -7,9 +7,11 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import zstandard
+from samples import docx, epub, packed, pptx, protected_office, xlsx
 
 from longfold_server.errors import DocumentError
-from longfold_server.ingest.detect import detect
+from longfold_server.ingest.detect import DOCX, PPTX, XLSX, detect
 
 
 def archive(*names: str) -> bytes:
@@ -21,11 +23,6 @@ def archive(*names: str) -> bytes:
 
 
 BINARY = {
-    "PDF": b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n1 0 obj",
-    "DOCX": archive("[Content_Types].xml", "word/document.xml"),
-    "XLSX": archive("xl/workbook.xml"),
-    "ZIP": archive("a.txt"),
-    "gzip": gzip.compress(b"text"),
     "PNG": b"\x89PNG\r\n\x1a\n" + bytes(100),
     "JPEG": b"\xff\xd8\xff\xe0" + bytes(100),
     "executable": b"\x7fELF" + bytes(100),
@@ -33,7 +30,6 @@ BINARY = {
     "MP3": b"ID3\x03\x00" + bytes(100),
     "RTF": b"{\\rtf1\\ansi Hello}",
     "binary data": random.Random(1).randbytes(5000),
-    "tar": b"name".ljust(257, b"\0") + b"ustar\x0000" + bytes(300),
 }
 
 
@@ -45,6 +41,52 @@ def test_binary_is_refused_by_name_whatever_is_declared(tmp_path: Path, kind: st
         detect(tmp_path / "f", declared, "notes.txt")
     assert caught.value.code == "document_unsupported"
     assert kind in caught.value.detail
+
+
+PDF = b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n1 0 obj"
+
+
+@pytest.mark.parametrize(
+    ("content", "media_type"),
+    [
+        (PDF, "application/pdf"),
+        (b"\n junk \x00" + PDF, "application/pdf"),
+        (docx("x"), DOCX),
+        (xlsx([["x"]]), XLSX),
+        (pptx("x"), PPTX),
+        (epub("x"), "application/epub+zip"),
+        (archive("a.txt"), "application/zip"),
+        (archive("word/document.xml"), "application/zip"),
+        (archive("[Content_Types].xml", *(f"media/{n}" for n in range(2_000)), "word/document.xml"), DOCX),
+        (archive("META-INF/container.xml", "b.opf"), "application/epub+zip"),
+        (archive(), "application/zip"),
+        (gzip.compress(b"text"), "application/gzip"),
+        (zstandard.compress(b"text"), "application/zstd"),
+        (b"name".ljust(257, b"\0") + b"ustar\x0000" + bytes(300), "application/x-tar"),
+    ],
+)
+@pytest.mark.parametrize("declared", ["text/plain", "text/html", ""])
+def test_formats_by_content_whatever_is_declared(
+    tmp_path: Path, content: bytes, media_type: str, declared: str
+) -> None:
+    (tmp_path / "f").write_bytes(content)
+    assert detect(tmp_path / "f", declared, "notes.txt").media_type == media_type
+
+
+def test_a_password_is_told_apart_from_old_office(tmp_path: Path) -> None:
+    old = protected_office().replace(b"E\0n\0c", b"O\0l\0d")
+    for content, code in ((protected_office(), "document_encrypted"), (old, "document_unsupported")):
+        (tmp_path / "f").write_bytes(content)
+        with pytest.raises(DocumentError) as caught:
+            detect(tmp_path / "f")
+        assert caught.value.code == code
+
+
+def test_open_documents_are_named(tmp_path: Path) -> None:
+    (tmp_path / "f").write_bytes(packed({"mimetype": "application/vnd.oasis.opendocument.text"}, zipfile.ZIP_STORED))
+    with pytest.raises(DocumentError, match="OpenDocument") as caught:
+        detect(tmp_path / "f")
+    assert caught.value.code == "document_unsupported"
 
 
 def test_binary_after_a_text_head_is_found(tmp_path: Path) -> None:
@@ -75,7 +117,22 @@ def test_nothing_is_empty(tmp_path: Path) -> None:
         (b"<!-- note -->\n# Readme\n", "", "readme.md", "text/markdown"),
         (b"# Title", "text/markdown", "", "text/markdown"),
         (b"a,b\n1,2\n", "text/csv", "t.csv", "text/csv"),
-        (b'{"a": 1}', "application/json", "", "text/plain"),
+        (b'{"a": 1}', "text/plain", "", "application/json"),
+        (b' [1, {"a": "x"}', "", "", "application/json"),
+        (b'["cut off by the sam', "", "", "application/json"),
+        (b"[1] Smith, J. (1999)", "", "", "text/plain"),
+        (b"{not: json}", "application/json", "", "text/plain"),
+        (b'{"a": 1}\n{"a": "}"}\n', "application/json", "", "application/x-ndjson"),
+        (b'{"a": 1,\n"b": 2}\n', "", "x.jsonl", "application/json"),
+        (b"a,b,c\n" * 6, "text/plain", "", "text/csv"),
+        (b'"a, b",c;d;e\n' * 6, "", "x.txt", "text/csv"),
+        (b"a\tb\n" * 6, "", "", "text/tab-separated-values"),
+        (b"one, two, three\nfour\n" * 6, "", "", "text/plain"),
+        (b"f(a, b, c)\n" * 6, "", "x.py", "text/plain"),
+        (b"From: a@b\nTo: c@d\nSubject: x\n\nwords", "text/plain", "", "message/rfc822"),
+        (b"From x Mon\nFrom: a@b\nDate: y\nReceived: by\n  z\n\nwords", "", "", "message/rfc822"),
+        (b"From: here\nTo: there\n\nwords", "", "", "text/plain"),
+        (b"From: here\nTo: there\nno header at all\nDate: x\n\nwords", "", "", "text/plain"),
         (b"words", "image/png", "x.png", "text/plain"),
         (b"ID3 tags are explained here. GIF89a too.", "", "", "text/plain"),
         (b"a stray \x00 zero", "text/plain", "", "text/plain"),

@@ -7,10 +7,12 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from samples import pdf
 
 from longfold_agent.types import Position
 from longfold_server.errors import DocumentError
 from longfold_server.ingest import DocumentStore
+from longfold_server.ingest.index import Locator
 
 from .conftest import Site
 
@@ -29,7 +31,8 @@ async def test_a_page_by_url(site: Site, store: DocumentStore, tmp_path: Path) -
     url = site.page("/cat.html", page.encode("cp932"), "text/html")
     got = await store.ingest_url(url + "?k=1", index=0)
     text = "# 一\n\n吾輩は猫である。\n"
-    assert got.document_id == "doc_" + hashlib.sha256(text.encode()).hexdigest()
+    index = '["type", "text/html"]\n[0, "heading", "\\u4e00"]\n'
+    assert got.document_id == "doc_" + hashlib.sha256(f"{text}\0{index}".encode()).hexdigest()
     assert (got.title, got.url, got.media_type, got.encoding) == ("猫", url + "?k=1", "text/html", "cp932")
     assert (got.bytes, got.characters, got.path.read_text("utf-8")) == (len(page.encode("cp932")), len(text), text)
     assert left_over(tmp_path) == []
@@ -95,7 +98,8 @@ async def test_errors_name_the_document_and_never_its_query(site: Site, store: D
         (b"", "text/plain", "document_empty"),
         (b" \r\n\t ", "text/plain", "document_empty"),
         (b"<html><body><script>x</script></body></html>", "text/html", "document_empty"),
-        (b"%PDF-1.4 binary", "text/plain", "document_unsupported"),
+        (b"%PDF-1.4 binary", "text/plain", "document_undecodable"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(100), "text/plain", "document_unsupported"),
         (random.Random(3).randbytes(10_000), "text/html", "document_unsupported"),
         (b"x" * 30_000_001, "text/plain", "document_too_large"),
     ],
@@ -156,3 +160,29 @@ async def test_a_broken_upload_leaves_nothing(store: DocumentStore, tmp_path: Pa
     with pytest.raises(ConnectionResetError):
         await store.ingest_upload(broken())
     assert left_over(tmp_path) == []
+
+
+async def test_pages_and_what_is_not_read_are_kept_with_the_text(store: DocumentStore) -> None:
+    first = await store.ingest_upload(chunks(pdf("The code is 58213.", None, "The end.")), "text/plain", "log.pdf")
+    again = await store.get(first.document_id)
+    assert (first.title, first.media_type, first.encoding) == ("log.pdf", "application/pdf", None)
+    assert again.media_type == "application/pdf" and again.skipped == first.skipped
+    assert [(entry.path, entry.reason) for entry in first.skipped] == [("page 2", "scanned_page")]
+    text = first.path.read_text("utf-8")
+    place = text.index("The end.")
+    assert store.locate(first.document_id, place, place + 7) == Locator("p. 3", "page=3")
+    assert [mark.value for mark in store.marks(first.document_id)] == ["1", "2", "3"]
+
+
+async def test_plain_text_is_located_by_its_lines(store: DocumentStore) -> None:
+    text = "".join(f"line {number}\n" for number in range(1, 20_001))
+    stored = await store.ingest_text(text)
+    place = text.index("line 15000")
+    assert store.locate(stored.document_id, place, place + 30) == Locator("lines 15000-15002")
+    assert list(store.marks(stored.document_id)) == []
+
+
+async def test_an_upload_of_scanned_pages_alone_says_so(store: DocumentStore) -> None:
+    with pytest.raises(DocumentError, match="pages 1-2: scanned") as caught:
+        await store.ingest_upload(chunks(pdf(None, None)))
+    assert caught.value.code == "document_empty"

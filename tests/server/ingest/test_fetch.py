@@ -1,15 +1,19 @@
 from __future__ import annotations
 
+import asyncio
 import gzip
 import hashlib
+import random
+import re
 import socket
 import ssl
 import struct
+import threading
 import time
 import zlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import httpx
@@ -17,8 +21,11 @@ import pytest
 
 from longfold_server.errors import DocumentError
 from longfold_server.ingest.addresses import AddressPolicy
-from longfold_server.ingest.fetch import Fetched, Fetcher, FetchLimits
+from longfold_server.ingest.credentials import NOBODY, Credentials
+from longfold_server.ingest.fetch import Fetched, Fetcher, FetchLimits, Unchanged
 from longfold_server.ingest.guard import Guard, GuardedTransport, Resolve
+from longfold_server.ingest.location import locate
+from longfold_server.ingest.transfer import Validators
 
 from .conftest import Site, response
 
@@ -33,10 +40,20 @@ async def fetching(limits: FetchLimits, resolver: Resolve | None = None) -> Asyn
 
 
 async def fetch(
-    limits: FetchLimits, url: str, target: Path, resolver: Resolve | None = None, authorization: str | None = None
+    limits: FetchLimits,
+    url: str,
+    target: Path,
+    resolver: Resolve | None = None,
+    credentials: Credentials = NOBODY,
+    known: Validators | None = None,
 ) -> Fetched:
+    async def told(location: str) -> Validators:
+        return known or Validators()
+
     async with fetching(limits, resolver) as fetcher:
-        return await fetcher.fetch(url, target, authorization)
+        got = await fetcher.fetch(url, target, credentials, told)
+        assert isinstance(got, Fetched)
+        return got
 
 
 async def refused(limits: FetchLimits, url: str, target: Path, resolver: Resolve | None = None) -> DocumentError:
@@ -142,25 +159,27 @@ async def test_redirects_end_after_five(site: Site, limits: FetchLimits, tmp_pat
     for number in range(5):
         site.pages[f"/{number}"] = response(b"", status="307 Temporary Redirect", Location=f"/{number + 1}")
     site.page("/5", b"done")
-    assert (await fetch(limits, site.url("/0"), tmp_path / "f")).location.file_name == "5"
+    assert (await fetch(limits, site.url("/0"), tmp_path / "f")).location == site.url("/5")
     site.pages["/loop"] = response(b"", status="301 Moved Permanently", Location="/loop")
     assert (await refused(limits, site.url("/loop"), tmp_path / "f")).code == "document_http_error"
     site.pages["/nowhere"] = response(b"", status="302 Found")
     assert (await refused(limits, site.url("/nowhere"), tmp_path / "f")).code == "document_http_error"
 
 
-async def test_authorization_stays_with_its_origin(site: Site, limits: FetchLimits, tmp_path: Path) -> None:
+async def test_credentials_stay_with_their_origin(site: Site, limits: FetchLimits, tmp_path: Path) -> None:
+    ours = Credentials(
+        {site.url(""): {"Authorization": "Bearer secret"}, site.url("", "localhost"): {"X-Key": "other"}}
+    )
     site.pages["/a"] = response(b"", status="302 Found", Location="/b")
     site.pages["/b"] = response(b"", status="302 Found", Location=site.url("/c", "127.1.1.1"))
-    site.page("/c", b"done")
-    with pytest.raises(
-        DocumentError
-    ):  # nobody listens on 127.1.1.1, and nothing but the origin's own host got the secret
-        await fetch(limits, site.url("/a"), tmp_path / "f", authorization="Bearer secret")
+    with pytest.raises(DocumentError):  # nobody listens there, and nothing but the origins' own hosts got a secret
+        await fetch(limits, site.url("/a"), tmp_path / "f", credentials=ours)
     site.pages["/b"] = response(b"", status="302 Found", Location=site.url("/c", "localhost"))
-    await fetch(limits, site.url("/a"), tmp_path / "f", authorization="Bearer secret")
-    carried = {request.split(" ")[1]: "secret" in request for request in site.requests}
-    assert carried == {"/a": True, "/b": True, "/c": False}
+    site.page("/c", b"done")
+    await fetch(limits, site.url("/a"), tmp_path / "f", credentials=ours)
+    carried = {request.split(" ")[1]: ("secret" in request, "other" in request) for request in site.requests}
+    assert carried == {"/a": (True, False), "/b": (True, False), "/c": (False, True)}
+    assert "secret" not in repr(ours)
 
 
 async def test_sizes_are_counted_on_the_wire_and_decoded(site: Site, limits: FetchLimits, tmp_path: Path) -> None:
@@ -301,3 +320,170 @@ async def test_the_transport_is_usable_by_an_ordinary_client(site: Site) -> None
     transport = GuardedTransport(Guard(AddressPolicy(["127.0.0.0/8"]), ports=()), context)
     async with httpx.AsyncClient(transport=transport, trust_env=False) as client:
         assert (await client.get(site.url("/a"))).text == "text"
+
+
+BODY = bytes(range(256)) * 2_000
+
+
+@dataclass
+class Breaking:
+    """A server that breaks every answer off after `most` bytes of its body, and goes on where it is asked to."""
+
+    body: bytes
+    most: int
+    headers: str = 'ETag: "one"'
+    later: str | None = None
+    """The headers of later answers, when they are other ones."""
+    ranged: bool = True
+    whole: int = 1_000
+    """From which answer on nothing breaks."""
+    asked: list[str] = field(default_factory=list)
+
+    def __call__(self, connection: socket.socket, request: str) -> None:
+        found = re.search(r"\r\nRange: bytes=(\d+)-\r\n", request)
+        self.asked.append(found[1] if found else "")
+        headers = self.headers if len(self.asked) == 1 or self.later is None else self.later
+        start = int(found[1]) if found and self.ranged else 0
+        part = self.body[start : start + self.most] if len(self.asked) < self.whole else self.body[start:]
+        status = f"206 Partial Content\r\nContent-Range: bytes {start}-{len(self.body) - 1}/{len(self.body)}"
+        line = status if found and self.ranged else "200 OK"
+        head = f"HTTP/1.1 {line}\r\nContent-Length: {len(self.body) - start}\r\n{headers}\r\n\r\n"
+        connection.sendall(head.encode() + part)
+
+
+async def test_a_broken_transfer_goes_on_where_it_broke(site: Site, limits: FetchLimits, tmp_path: Path) -> None:
+    page = site.pages["/a"] = Breaking(BODY, 150_000)
+    got = await fetch(limits, site.url("/a"), tmp_path / "f")
+    assert (tmp_path / "f").read_bytes() == BODY
+    assert got.sha256 == hashlib.sha256(BODY).hexdigest()
+    assert page.asked == ["", "150000", "300000", "450000"]
+    assert 'If-Range: "one"' in site.requests[1]
+
+
+async def test_it_goes_on_behind_a_redirect_and_in_the_middle_of_a_compressed_stream(
+    site: Site, limits: FetchLimits, tmp_path: Path
+) -> None:
+    packed = gzip.compress(random.Random(1).randbytes(200_000) + BODY)
+    site.pages["/a"] = response(b"", status="302 Found", Location="/b?signed=1")
+    site.pages["/b"] = Breaking(packed, 90_001, 'ETag: "z"\r\nContent-Encoding: gzip')
+    got = await fetch(limits, site.url("/a"), tmp_path / "f")
+    assert (tmp_path / "f").read_bytes() == gzip.decompress(packed)
+    assert got.bytes == 200_000 + len(BODY)
+    assert [request.split(" ")[1] for request in site.requests] == ["/a", "/b?signed=1", "/b?signed=1", "/b?signed=1"]
+
+
+@pytest.mark.parametrize(
+    ("headers", "later"),
+    [
+        ('ETag: W/"weak"', None),
+        ("X-None: 1", None),
+        ("Last-Modified: Sat, 01 Nov 2025 10:00:00 GMT\r\nDate: Sat, 01 Nov 2025 10:00:05 GMT", None),
+    ],
+)
+async def test_without_a_strong_validator_nothing_is_put_together(
+    site: Site, limits: FetchLimits, tmp_path: Path, headers: str, later: str | None
+) -> None:
+    page = site.pages["/a"] = Breaking(BODY, 150_000, headers, later)
+    assert (await refused(limits, site.url("/a"), tmp_path / "f")).code == "document_unreachable"
+    assert page.asked == ["", "", ""]
+
+
+async def test_an_old_modification_date_is_strong_enough(site: Site, limits: FetchLimits, tmp_path: Path) -> None:
+    dated = "Last-Modified: Sat, 01 Nov 2025 10:00:00 GMT\r\nDate: Sat, 01 Nov 2025 10:01:00 GMT"
+    page = site.pages["/a"] = Breaking(BODY, 300_000, dated)
+    assert (await fetch(limits, site.url("/a"), tmp_path / "f")).bytes == len(BODY)
+    assert page.asked == ["", "300000"]
+
+
+async def test_parts_of_two_versions_are_never_put_together(site: Site, limits: FetchLimits, tmp_path: Path) -> None:
+    changed = site.pages["/a"] = Breaking(BODY, 300_000, 'ETag: "one"', 'ETag: "two"', whole=3)
+    got = await fetch(limits, site.url("/a"), tmp_path / "f")
+    assert (tmp_path / "f").read_bytes() == BODY
+    assert (got.validators.etag, changed.asked) == ('"two"', ["", "300000", ""])
+    whole = site.pages["/b"] = Breaking(BODY, 300_000, ranged=False)
+    assert (await refused(limits, site.url("/b"), tmp_path / "f")).code == "document_unreachable"
+    assert whole.asked == ["", "300000", "300000"]
+
+
+async def test_an_unchanged_document_is_not_sent_again(site: Site, limits: FetchLimits, tmp_path: Path) -> None:
+    def page(connection: socket.socket, request: str) -> None:
+        same = 'If-None-Match: "one"' in request
+        connection.sendall(
+            response(b"" if same else b"text", status="304 Not Modified" if same else "200 OK", ETag='"one"')
+        )
+
+    site.pages["/a"] = response(b"", status="302 Found", Location="/b")
+    site.pages["/b"] = page
+    got = await fetch(limits, site.url("/a"), tmp_path / "f")
+    assert (got.location, got.validators) == (site.url("/b"), Validators('"one"'))
+
+    async def known(location: str) -> Validators:
+        return got.validators if location == got.location else Validators()
+
+    async with fetching(limits) as fetcher:
+        again = await fetcher.fetch(site.url("/a"), tmp_path / "f", known=known)
+    assert again == Unchanged(site.url("/b"))
+    assert "If-None-Match" not in site.requests[2] and "If-None-Match" in site.requests[3]
+    site.pages["/b"] = response(b"", status="304 Not Modified")
+    assert (
+        await refused(limits, site.url("/b"), tmp_path / "f")
+    ).code == "document_http_error"  # nobody asked for that
+
+
+@pytest.mark.parametrize("header", ["Cache-Control: private, no-store", "Vary: *"])
+async def test_what_must_not_be_kept_has_no_validators(
+    site: Site, limits: FetchLimits, tmp_path: Path, header: str
+) -> None:
+    name, value = header.split(": ")
+    site.page("/a", b"text", **{name.replace("-", "_"): value, "ETag": '"one"'})
+    assert not (await fetch(limits, site.url("/a"), tmp_path / "f")).validators
+
+
+async def test_a_host_is_asked_only_so_much_at_once(site: Site, limits: FetchLimits, tmp_path: Path) -> None:
+    now, most = [0], [0]
+    counting = threading.Lock()
+
+    def page(connection: socket.socket, request: str) -> None:
+        with counting:
+            now[0] += 1
+            most[0] = max(most[0], now[0])
+        time.sleep(0.05)
+        with counting:
+            now[0] -= 1
+        connection.sendall(response(b"text"))
+
+    site.pages["/a"] = page
+    async with fetching(replace(limits, per_host=2)) as fetcher:
+        await asyncio.gather(*(fetcher.fetch(site.url("/a"), tmp_path / str(number)) for number in range(12)))
+    assert most == [2]
+
+
+@pytest.mark.parametrize(
+    ("origin", "name", "value"),
+    [
+        ("https://example.com/path", "Authorization", "x"),
+        ("ftp://example.com", "Authorization", "x"),
+        ("https://example.com", "Host", "x"),
+        ("https://example.com", "Range", "bytes=0-1"),
+        ("https://example.com", "User-Agent", "another"),
+        ("https://example.com", "Proxy-Authorization", "x"),
+        ("https://example.com", "X-Forwarded-For", "10.0.0.1"),
+        ("https://example.com", "Content-Length", "5"),
+        ("https://example.com", "Bad Name", "x"),
+        ("https://example.com", "Authorization", "two\r\nHost: lines"),
+        ("https://example.com", "Authorization", ""),
+        ("https://example.com", "Authorization", "sekrit\u20ac"),
+    ],
+)
+def test_credentials_that_cannot_be_sent_are_refused(origin: str, name: str, value: str) -> None:
+    with pytest.raises(DocumentError) as caught:
+        Credentials({origin: {name: value}})
+    assert not value or len(value) < 3 or value not in caught.value.detail
+
+
+def test_credentials_are_found_by_scheme_host_and_port() -> None:
+    ours = Credentials({"https://EXAMPLE.com": {"Cookie": "a=b"}})
+    assert ours.of(locate("https://example.com:443/x")) == {"Cookie": "a=b"}
+    for other in ("http://example.com/", "https://example.com:8443/", "https://www.example.com/"):
+        assert ours.of(locate(other)) == {}
+    assert not Credentials({}) and ours

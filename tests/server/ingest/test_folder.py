@@ -108,3 +108,45 @@ def test_spans_are_exact(tmp_path_factory: pytest.TempPathFactory, start: int, l
     if blobs.get(sha256) is None:
         blobs.put(TEXT[place : place + 7_777] for place in range(0, len(TEXT), 7_777))
     assert blobs.span(sha256, start, start + length) == TEXT[start : max(start, start + length)]
+
+
+@given(st.integers(0, len(TEXT) + 10))
+def test_lines_are_counted(tmp_path_factory: pytest.TempPathFactory, place: int) -> None:
+    blobs = Folder(tmp_path_factory.getbasetemp() / "lines")
+    sha256 = hashlib.sha256(TEXT.encode()).hexdigest()
+    if blobs.get(sha256) is None:
+        blobs.put(TEXT[cut : cut + 7_777] for cut in range(0, len(TEXT), 7_777))
+    assert blobs.lines(sha256, place) == TEXT[:place].count("\n")
+
+
+def test_an_index_is_part_of_what_is_stored(tmp_path: Path) -> None:
+    blobs = Folder(tmp_path)
+    (tmp_path / "marks").write_text("rows\n")
+    plain, marked = blobs.put(iter([TEXT])), blobs.put(iter([TEXT]), marks=tmp_path / "marks")
+    assert plain.marks is None and marked.marks is not None
+    assert marked.marks.read_text() == "rows\n"
+    assert marked.sha256 == hashlib.sha256(TEXT.encode() + b"\0rows\n").hexdigest() != plain.sha256
+    assert blobs.get(marked.sha256) == marked == Folder(tmp_path).get(marked.sha256)
+    marked.marks.write_text("rowz\n")
+    assert blobs.get(marked.sha256) is None
+    marked.marks.unlink()
+    assert Folder(tmp_path).get(marked.sha256) is None
+    assert blobs.get(plain.sha256) == plain
+
+
+def test_what_an_older_version_stored_counts_as_absent(tmp_path: Path) -> None:
+    blob = Folder(tmp_path).put(iter([TEXT]))
+    facts = blob.path.with_suffix(".json")
+    facts.write_text(facts.read_text().replace('"version": 2', '"version": 1'))
+    assert Folder(tmp_path).get(blob.sha256) is None
+    assert Folder(tmp_path).put(iter([TEXT])) == blob == Folder(tmp_path).get(blob.sha256)
+
+
+def test_an_old_folder_of_a_parser_is_swept(tmp_path: Path) -> None:
+    Folder(tmp_path)
+    left = tmp_path / "tmp" / "scratch"
+    left.mkdir()
+    (left / "member").write_text("x")
+    os.utime(left, (0, 0))
+    Folder(tmp_path)
+    assert not left.exists()

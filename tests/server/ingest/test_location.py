@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from longfold_server.errors import DocumentError
-from longfold_server.ingest.location import display, locate
+from longfold_server.ingest.location import display, locate, name_of
 
 
 @pytest.mark.parametrize(
@@ -76,8 +76,9 @@ def test_a_fragment_is_dropped_and_a_query_kept() -> None:
 
 
 def test_the_file_name_is_decoded_and_falls_back_to_the_host() -> None:
-    assert locate("http://example.com/a/annual%20report.txt?x").file_name == "annual report.txt"
-    assert locate("http://example.com/").file_name == "example.com"
+    assert name_of("http://example.com/a/annual%20report.txt?x") == "annual report.txt"
+    assert name_of("http://example.com:8080/") == "example.com"
+    assert name_of("s3://reports/2026/q3.pdf") == "q3.pdf"
 
 
 def test_the_display_form_holds_no_secrets() -> None:

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from pathlib import Path
 
 import pytest
 
-from longfold_server.errors import DocumentError
+from longfold_server.errors import ConfigError, DocumentError
+from longfold_server.ingest.formats.source import BINARY
 from longfold_server.ingest.sandbox import Sandbox
 from longfold_server.ingest.text import Encoding
 
@@ -16,7 +18,7 @@ async def test_jobs_share_a_warm_child(tmp_path: Path) -> None:
     sandbox = Sandbox()
     (tmp_path / "a").write_text("<title>T</title><h1>H</h1>text")
     pages = await asyncio.gather(
-        *(sandbox.parse("text/html", tmp_path / "a", UTF8, tmp_path / f"{n}") for n in range(5))
+        *(sandbox.parse("text/html", tmp_path / "a", UTF8, tmp_path / f"{n}", tmp_path / f"{n}.i") for n in range(5))
     )
     assert {(page.title, page.heading) for page in pages} == {("T", "H")}
     assert {(tmp_path / f"{n}").read_text() for n in range(5)} == {"# H\n\ntext\n"}
@@ -28,9 +30,9 @@ async def test_memory_beyond_the_limit_is_a_typed_error_and_the_next_job_works(t
     (tmp_path / "big").write_text("<i>x</i>" * 480_000)
     (tmp_path / "small").write_text("<p>fine")
     with pytest.raises(DocumentError) as caught:
-        await sandbox.parse("text/html", tmp_path / "big", UTF8, tmp_path / "out")
+        await sandbox.parse("text/html", tmp_path / "big", UTF8, tmp_path / "out", tmp_path / "index")
     assert caught.value.code == "document_undecodable"
-    await sandbox.parse("text/html", tmp_path / "small", UTF8, tmp_path / "out")
+    await sandbox.parse("text/html", tmp_path / "small", UTF8, tmp_path / "out", tmp_path / "index")
     assert (tmp_path / "out").read_text() == "fine\n"
     await sandbox.aclose()
 
@@ -39,7 +41,7 @@ async def test_time_beyond_the_limit_kills_the_child(tmp_path: Path) -> None:
     sandbox = Sandbox(base_seconds=0.05, seconds_per_megabyte=0)
     (tmp_path / "big").write_text("<p>text</p>" * 800_000)
     with pytest.raises(DocumentError) as caught:
-        await sandbox.parse("text/html", tmp_path / "big", UTF8, tmp_path / "out")
+        await sandbox.parse("text/html", tmp_path / "big", UTF8, tmp_path / "out", tmp_path / "index")
     assert caught.value.code == "document_undecodable"
     assert "time" in caught.value.detail
     await sandbox.aclose()
@@ -48,12 +50,43 @@ async def test_time_beyond_the_limit_kills_the_child(tmp_path: Path) -> None:
 async def test_a_cancelled_job_ends_its_child(tmp_path: Path) -> None:
     sandbox = Sandbox()
     (tmp_path / "big").write_text("<p>text</p>" * 800_000)
-    job = asyncio.create_task(sandbox.parse("text/html", tmp_path / "big", UTF8, tmp_path / "out"))
+    job = asyncio.create_task(sandbox.parse("text/html", tmp_path / "big", UTF8, tmp_path / "out", tmp_path / "index"))
     await asyncio.sleep(0.5)
     job.cancel()
     with pytest.raises(asyncio.CancelledError):
         await job
     (tmp_path / "small").write_text("<p>fine")
-    await sandbox.parse("text/html", tmp_path / "small", UTF8, tmp_path / "out2")
+    await sandbox.parse("text/html", tmp_path / "small", UTF8, tmp_path / "out2", tmp_path / "index")
     assert (tmp_path / "out2").read_text() == "fine\n"
+    await sandbox.aclose()
+
+
+async def test_a_file_beyond_the_limit_is_too_large(tmp_path: Path) -> None:
+    sandbox = Sandbox(file_bytes=100_000)
+    (tmp_path / "big").write_text("<p>text</p>" * 100_000)
+    with pytest.raises(DocumentError) as caught:
+        await sandbox.parse("text/html", tmp_path / "big", UTF8, tmp_path / "out", tmp_path / "index")
+    assert caught.value.code == "document_too_large"
+    await sandbox.aclose()
+
+
+async def test_what_a_parser_raises_is_told_and_nothing_is_left_behind(tmp_path: Path) -> None:
+    sandbox = Sandbox()
+    (tmp_path / "cut").write_bytes(b"%PDF-1.4\nnothing more")
+    with pytest.raises(DocumentError) as caught:
+        await sandbox.parse("application/pdf", tmp_path / "cut", BINARY, tmp_path / "out", tmp_path / "index")
+    assert caught.value.code == "document_undecodable" and "PDF" in caught.value.detail
+    assert set(os.listdir(tmp_path)) == {"cut", "out", "index"}
+    await sandbox.aclose()
+
+
+async def test_where_a_parser_cannot_be_confined_nothing_is_parsed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sandbox = Sandbox()
+    (tmp_path / "a").write_text("<p>x")
+    (tmp_path / "sitecustomize.py").write_text("import platform\nplatform.machine = lambda: 'vax'\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ConfigError, match="vax"):
+        await sandbox.parse("text/html", tmp_path / "a", UTF8, tmp_path / "out", tmp_path / "index")
     await sandbox.aclose()

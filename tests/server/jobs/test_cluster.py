@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import redis as sync_redis
 
-from longfold_client.types import JobStatus
+from longfold_client.types import DocumentInfo, JobStatus
 from longfold_server.ending import end
 from longfold_server.errors import ConfigError, StoreUnavailable
 from longfold_server.jobs.bell import Bell
@@ -171,7 +171,9 @@ async def test_keys_and_counters_work_on_a_cluster(url):
     for name in ("a", "b", "c", "d"):
         told = [(await usage.request(name, Rate(2, 60))).admitted for _ in range(3)]
         assert told == [True, True, False] and (await usage.spend(name, 7)).spent == 7
-        await owners.add(name, "doc_0")
+        await owners.add(
+            name, DocumentInfo(document_id="doc_0", title="", media_type="", bytes=1, characters=1, sha256="0")
+        )
         assert await owners.owns(name, "doc_0") and not await owners.owns(name, "doc_1")
     await client.aclose()
 

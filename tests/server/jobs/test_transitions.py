@@ -53,6 +53,22 @@ async def test_create_is_idempotent_by_key_and_body(store, asked):
     assert await idle(store)
 
 
+async def test_credentials_come_with_every_claim_until_the_job_has_ended(store, asked, redis):
+    secret = {"https://example.com": {"Authorization": "Bearer hunter2"}}
+    job = await made(store, dataclasses.replace(asked, credentials=secret))
+    assert "hunter2" not in repr(asked) + dataclasses.replace(asked, credentials=secret).to_json()
+    claim = await store.claim("w")
+    assert claim.request.credentials == secret and "hunter2" not in repr(claim)
+    await store.release(Lease(claim))
+    again = await store.claim("w")
+    assert (again.job, again.request.credentials) == (job, secret)
+    await store.finish(Lease(again), JobStatus.FAILED, "error", ERROR)
+    assert "hunter2" not in repr(await redis.hgetall(store.keys.job(job)))
+    waiting = await made(store, dataclasses.replace(asked, credentials=secret))
+    await store.cancel(waiting)
+    assert "hunter2" not in repr(await redis.hgetall(store.keys.job(waiting)))
+
+
 async def test_scope_and_key_are_not_mixed_up():
     assert new_job_id("bc", "a") != new_job_id("c", "ab")
     assert new_job_id("1:a:b", "") != new_job_id("b", "1:a")

@@ -157,3 +157,49 @@ async def test_jobs_made_without_keys_are_nobodys_once_keys_are_required(start, 
             "/answer", json={"question": QUESTION, "documents": [{"text": "text"}]}, headers=headers
         )
         told(await free.client.get(made.headers["location"]), "job_not_found")
+
+
+async def test_every_route_of_another_tenants_document_is_as_if_there_were_none(service, make):
+    (one, _), (other, _) = await make(), await make()
+    made = (await service.client.post("/documents", content=b"The FACT is here.", headers=one)).json()["document_id"]
+    paths = (await service.client.get("/openapi.json")).json()["paths"]
+    routes = [(method, path) for path, methods in paths.items() if "{document}" in path for method in methods]
+    assert len(routes) >= 2
+    for method, path in routes:
+        theirs = await service.client.request(method, path.format(document=made), headers=other)
+        missing = await service.client.request(method, path.format(document=NO_DOCUMENT), headers=other)
+        assert told(theirs, "document_unknown_id") == told(missing, "document_unknown_id")
+        assert told(await service.client.request(method, path.format(document=made)), "unauthorized")
+        assert (await service.client.request(method, path.format(document=made), headers=one)).status_code == 200
+
+
+async def test_every_route_of_another_tenants_upload_is_404(service, make):
+    (one, _), (other, _) = await make(), await make()
+    tus = {"Tus-Resumable": "1.0.0"}
+    part = {"Content-Type": "application/offset+octet-stream", "Upload-Offset": "0"}
+    begun = await service.client.post("/uploads", headers=one | tus | {"Upload-Length": "4"})
+    upload = begun.headers["location"].rpartition("/")[2]
+    paths = (await service.client.get("/openapi.json")).json()["paths"]
+    routes = [(method, path) for path, methods in paths.items() if "{upload}" in path for method in methods]
+    assert len(routes) >= 4
+    for method, path in routes:
+        send = {"headers": other | tus | part, "content": b"text"} if method == "patch" else {"headers": other | tus}
+        theirs = await service.client.request(method, path.format(upload=upload), **send)
+        missing = await service.client.request(method, path.format(upload="0" * 32), **send)
+        assert theirs.status_code == missing.status_code == 404
+        assert theirs.text == missing.text.replace("0" * 32, upload)
+    whole = await service.client.patch(f"/uploads/{upload}", headers=one | tus | part, content=b"text")
+    assert whole.status_code == 204  # untouched by the others
+    assert (await service.client.post(f"/uploads/{upload}/document", headers=one | tus)).status_code == 201
+
+
+async def test_a_text_that_another_tenant_brought_is_told_as_ones_own(service, make):
+    (one, _), (other, _) = await make(), await make()
+    ids = []
+    for title, headers in (("Mine", one), ("Yours", other)):
+        reply = await service.client.post(f"/documents?title={title}", content=b"The same text.", headers=headers)
+        ids.append(reply.json()["document_id"])
+    assert ids[0] == ids[1]
+    for title, headers in (("Mine", one), ("Yours", other)):
+        found = (await service.client.get(f"/documents/{ids[0]}", headers=headers)).json()
+        assert found["document"]["title"] == title

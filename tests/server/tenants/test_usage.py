@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from longfold_client.types import DocumentInfo
 from longfold_server.errors import StoreUnavailable
 from longfold_server.jobs.connection import connect
 from longfold_server.tenants.limits import Rate
@@ -16,6 +17,9 @@ from longfold_server.tenants.salt import Salts
 from longfold_server.tenants.usage import Usage
 
 DOCUMENT = "doc_" + "0" * 64
+BROUGHT = DocumentInfo(
+    document_id=DOCUMENT, title="A", url="https://a.example/", media_type="text/plain", bytes=5, characters=4, sha256=""
+)
 
 
 @pytest.fixture
@@ -102,7 +106,9 @@ async def test_a_store_that_is_away_is_told_as_such(own_redis):
         Usage(client).request("k", Rate(1, 1)),
         Usage(client).spend("a", 1),
         Owners(client, retention_seconds=9).owns("a", DOCUMENT),
-        Owners(client, retention_seconds=9).add("a", DOCUMENT),
+        Owners(client, retention_seconds=9).add("a", BROUGHT),
+        Owners(client, retention_seconds=9).facts("a", DOCUMENT),
+        Owners(client, retention_seconds=9).used(DOCUMENT),
     ):
         with pytest.raises(StoreUnavailable):
             await call
@@ -111,10 +117,13 @@ async def test_a_store_that_is_away_is_told_as_such(own_redis):
 
 async def test_a_document_belongs_to_those_who_brought_it(redis):
     owners = Owners(redis, retention_seconds=1)
-    await owners.add("a", DOCUMENT)
+    await owners.add("a", BROUGHT)
     assert await owners.owns("a", DOCUMENT) and not await owners.owns("b", DOCUMENT)
-    await owners.add("b", DOCUMENT)
+    await owners.add("b", BROUGHT.model_copy(update={"title": "Mine"}))
     assert await owners.owns("b", DOCUMENT)
+    assert [(await owners.facts(who, DOCUMENT)) for who in "abc"] == [
+        BROUGHT, BROUGHT.model_copy(update={"title": "Mine"}), None,
+    ]  # fmt: skip
     await asyncio.sleep(0.6)
     assert await owners.owns("b", DOCUMENT)  # used, so kept for another second
     await asyncio.sleep(0.6)
@@ -123,8 +132,23 @@ async def test_a_document_belongs_to_those_who_brought_it(redis):
 
 async def test_without_keys_every_document_is_everybodys(redis):
     owners = Owners(redis, retention_seconds=1)
-    await owners.add("", DOCUMENT)
-    assert await owners.owns("", DOCUMENT) and await redis.keys("*") == []
+    assert await owners.owns("", DOCUMENT) and await owners.facts("", DOCUMENT) is None
+    await owners.add("", BROUGHT)
+    assert await owners.owns("", DOCUMENT) and await owners.facts("", DOCUMENT) == BROUGHT
+
+
+async def test_a_text_is_in_use_while_anybody_used_it_lately(redis):
+    owners = Owners(redis, retention_seconds=1)
+    assert not await owners.used(DOCUMENT)
+    await owners.add("a", BROUGHT)
+    for _ in range(3):
+        await asyncio.sleep(0.4)
+        assert await owners.owns("a", DOCUMENT) and not await owners.owns("b", DOCUMENT)
+    assert await owners.used(DOCUMENT)
+    await asyncio.sleep(1.2)
+    assert not await owners.used(DOCUMENT) and not await owners.owns("a", DOCUMENT)
+    await owners.use(DOCUMENT)  # by a job
+    assert await owners.used(DOCUMENT) and not await owners.owns("a", DOCUMENT)
 
 
 def test_salts_tell_tenants_apart_and_nothing_else():

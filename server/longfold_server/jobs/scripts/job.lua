@@ -21,7 +21,7 @@ local function finish(status, field, value, retention_ms, by)
   redis.call('HSET', JOB, 'status', status, 'token', '', 'ended_by', by, 'finished', text(now_ms()))
   if field ~= '' then redis.call('HSET', JOB, field, value) end
   if redis.call('HEXISTS', JOB, 'webhook') == 1 then redis.call('HSET', JOB, 'outbox', 'pending') end
-  redis.call('HDEL', JOB, 'state', 'setup')
+  redis.call('HDEL', JOB, 'state', 'setup', 'credentials')
   emit(status, '{}')
   redis.call('PEXPIRE', JOB, retention_ms)
   redis.call('PEXPIRE', EVENTS, retention_ms)

@@ -10,6 +10,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+LONGEST_HEADING = 2_000
+"""Characters; text behind them stands in no heading, whatever the tags say."""
+
 DROPPED = frozenset(["head", "script", "style", "noscript", "template", "svg", "iframe", "noframes", "noembed"])
 _PARAGRAPHS = frozenset(
     [
@@ -103,18 +106,30 @@ _BREAKOUT = frozenset(
         "menu",
     ]
 )
+_CELLS = frozenset({"td", "th"})
+KNOWN = DROPPED | _PARAGRAPHS | _LINES | _LISTS | _VERBATIM | _BREAKOUT | _CELLS | {"title"}
+"""Tags that change anything; text inside others is as if they were not there."""
 _DEEPEST_INDENT = 8
-_BLANKS = re.compile(r"[ \t\n\r\f]+")
-_LAYOUT = {0xA0: " ", 0xAD: None, 0x200B: None, 0xFEFF: None}
+_WHITE = " \t\n\r\f"
+_BLANKS = re.compile(f"[{_WHITE}]+")
+LAYOUT = {0xA0: " ", 0xAD: None, 0x200B: None, 0xFEFF: None}
 """No-break space, soft hyphen, zero-width space and joiner mark: layout, which would keep words from matching."""
 
 
 class Readable:
-    """Feed events in document order, then `finish`. `write` gets the text in small pieces; memory is bounded by
-    nesting."""
+    """Feed events in document order, then `finish`. `write` gets the text in small pieces, `section` every heading that
+    begins a line with the id to link to, before its own text; memory is bounded by nesting."""
 
-    def __init__(self, write: Callable[[str], object]) -> None:
+    def __init__(
+        self, write: Callable[[str], object], section: Callable[[str, str], object] = lambda heading, anchor: None
+    ) -> None:
+        self._out = write
         self._write = write
+        self._section = section
+        self._held: list[str] | None = None
+        """What the heading that is open has written so far."""
+        self._anchor = ""
+        """The id seen last, as long as no text follows."""
         self._dropped: list[str] = []
         self._verbatim = 0
         self._lists: list[int | None] = []
@@ -134,12 +149,28 @@ class Readable:
         self._written = False
         self._title: list[str] | None = None
         self._heading: list[str] | None = None
+        """The text of the heading that is open."""
+        self._heading_length = 0
         self.title = ""
         """Content of the first <title>."""
         self.heading = ""
         """Text of the first heading."""
 
-    def start(self, tag: str) -> None:
+    @property
+    def in_heading(self) -> bool:
+        """Whether a heading is open."""
+        return self._heading is not None
+
+    def anchor(self, name: str) -> None:
+        """An id that a link may name."""
+        if self._heading is None or not self._anchor:
+            self._anchor = name
+
+    def start(self, tag: str, anchor: str = "") -> None:
+        if anchor:
+            self.anchor(anchor)
+        if tag not in KNOWN:
+            return
         if tag == "title" and not self.title and "svg" not in self._dropped:
             self._title = []
         if self._dropped:
@@ -154,7 +185,7 @@ class Readable:
             return
         if tag in ("li", "tr"):
             self._mark, self._fresh_cell = "", False
-        if tag in ("td", "th"):
+        if tag in _CELLS:
             self._cell()
         elif tag in _PARAGRAPHS:
             self._break(2)
@@ -170,13 +201,16 @@ class Readable:
         elif tag == "tr":
             self._rows.append(False)
         elif tag in _HEADINGS:
+            self._close_heading()
             self._mark = _HEADINGS[tag]
-            if not self.heading and self._heading is None:
-                self._heading = []
+            self._heading = []
+            self._heading_length = 0
         if tag in _VERBATIM:
             self._verbatim += 1
 
     def end(self, tag: str) -> None:
+        if tag not in KNOWN:
+            return
         if tag == "title" and self._title is not None:
             self.title, self._title = " ".join("".join(self._title).split()), None
         if self._dropped:
@@ -188,12 +222,11 @@ class Readable:
             self._verbatim = max(0, self._verbatim - 1)
         if tag in _HEADINGS:
             self._mark = ""
-            if self._heading is not None:
-                self.heading, self._heading = " ".join("".join(self._heading).split()), None
+            self._close_heading()
         elif tag in _LISTS and self._lists:
             self._lists.pop()
             self._items.pop()
-        elif tag in ("td", "th") and not (self._fresh_cell or self._tall_cell):
+        elif tag in _CELLS and not (self._fresh_cell or self._tall_cell):
             self._breaks = min(self._breaks, 1)
         elif tag == "tr" and self._rows:
             self._rows.pop()
@@ -211,28 +244,45 @@ class Readable:
             return
         if self._dropped:
             return
-        data = data.translate(_LAYOUT) if not data.isascii() else data
+        data = data.translate(LAYOUT) if not data.isascii() else data
         if self._heading is not None:
             self._heading.append(data)
+            self._heading_length += len(data)
+            if self._heading_length > LONGEST_HEADING:
+                self._close_heading()
         if self._verbatim:
             self._verbatim_text(data)
             return
-        words = _BLANKS.sub(" ", data)
-        if not words:
+        if not data:
             return
-        if words == " ":
+        blank = data[0] in _WHITE
+        body = " ".join(data.split()) if data.isascii() else _BLANKS.sub(" ", data).strip(" ")
+        if not body:
             self._space = True
             return
-        self._space = self._space or words[0] == " "
+        self._space = self._space or blank
         self._open_line()
-        body = words.strip(" ")
         self._write(" " + body if self._space else body)
-        self._space = words[-1] == " "
+        self._space = data[-1] in _WHITE
 
     def finish(self) -> None:
         """End the last line."""
+        self._close_heading()
         if self._written:
             self._write("\n")
+
+    def _close_heading(self) -> None:
+        if self._heading is None:
+            return
+        heading, self._heading = " ".join("".join(self._heading).split()), None
+        self.heading = self.heading or heading
+        if self._held is not None:
+            held, self._held, self._write = self._held, None, self._out
+            self._section(heading, self._anchor)
+            for piece in held:
+                self._out(piece)
+        if heading:
+            self._anchor = ""
 
     def _verbatim_text(self, data: str) -> None:
         if not self._written or self._breaks:
@@ -252,6 +302,11 @@ class Readable:
                 self._write("\n" * self._breaks)
             self._tall_cell = self._tall_cell or not self._fresh_cell
             self._breaks, self._space = 0, False
+        if self._heading is None:
+            self._anchor = ""
+        elif line_begins and not self._separators and self._held is None:
+            self._held = []
+            self._write = self._held.append
         if self._separators:
             bars = " |" * self._separators
             self._write(bars.lstrip() if line_begins else bars)

@@ -1,0 +1,69 @@
+"""Markdown: the text stays as it is written; headings become marks, with the ids that GitHub gives them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from longfold_server.ingest.formats.delimited import split_lines
+from longfold_server.ingest.formats.source import Labels, Source
+from longfold_server.ingest.formats.writer import Writer
+from longfold_server.ingest.index import Kind
+from longfold_server.ingest.text import pieces
+from longfold_server.ingest.titles import tidy
+
+_HEADING = re.compile(r" {0,3}#{1,6}[ \t]+(?P<text>.*?)[ \t]*#*[ \t]*$")
+_UNDERLINE = re.compile(r" {0,3}(?:=+|-{2,})[ \t]*$")
+_FENCE = re.compile(r" {0,3}(?P<fence>`{3,}|~{3,})")
+_NO_ID = re.compile(r"[^\w\- ]")
+_NOT_TEXT = re.compile(r"\s*(?:[-*+>|#]|\d+[.)]\s|$)")
+"""Lines that cannot be the text of an underlined heading."""
+
+
+def read(source: Source, writer: Writer) -> Labels:
+    """See `formats`."""
+    writer.mark(Kind.LINE, "1")
+    seen: dict[str, int] = {}
+    first = ""
+    for line, heading in _lines(split_lines(pieces(source.path, source.encoding))):
+        if heading:
+            writer.mark(Kind.HEADING, heading, _anchor(heading, seen))
+            first = first or heading
+        writer.write(line)
+    return Labels(heading=first)
+
+
+def _lines(lines: Iterator[str]) -> Iterator[tuple[str, str]]:
+    """(line, the heading it begins or ""); a heading may be told by the line below it."""
+    fence = ""
+    held: str | None = None
+    """A line that the next one may make a heading."""
+    for line in lines:
+        opened = _FENCE.match(line)
+        if held is not None:
+            underlined = not fence and _UNDERLINE.match(line)
+            yield held, tidy(held) if underlined else ""
+            held = None
+            if underlined:
+                yield line, ""
+                continue
+        if opened and not fence:
+            fence = opened["fence"]
+        elif opened and opened["fence"].startswith(fence) and not line.strip().strip(fence[0]):
+            fence = ""
+        found = None if fence or opened else _HEADING.match(line)
+        if found:
+            yield line, tidy(found["text"])
+        elif fence or opened or _NOT_TEXT.match(line):
+            yield line, ""
+        else:
+            held = line
+    if held is not None:
+        yield held, ""
+
+
+def _anchor(heading: str, seen: dict[str, int]) -> str:
+    anchor = _NO_ID.sub("", heading.lower()).replace(" ", "-")
+    count = seen.get(anchor, 0)
+    seen[anchor] = count + 1
+    return f"{anchor}-{count}" if count else anchor

@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import io
+import json
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from longfold_server.ingest.canonical import canonical
+from longfold_server.ingest.formats.writer import MOST_SKIPPED, Writer
+from longfold_server.ingest.index import Kind, Reason
+
+# Letters that compose with what stands before them, line ends in all forms, and long runs of combining marks.
+TEXT = st.text(st.sampled_from("ae\u0301\u0323\u1161\u11a8가\r\n\t\x00\ud800 "), max_size=8) | st.just("\u0301" * 40)
+
+
+def written(steps: list[str | None]) -> tuple[str, list[int], int]:
+    """The text, where the marks stand, and the writer's own count; None is a mark."""
+    text, rows = io.StringIO(newline=""), io.StringIO()
+    writer = Writer(text, rows, "a/b")
+    for step in steps:
+        if step is None:
+            writer.mark(Kind.HEADING, "x")
+        else:
+            writer.write(step)
+    writer.close()
+    return text.getvalue(), [json.loads(row)[0] for row in rows.getvalue().splitlines()[1:]], writer.characters
+
+
+@given(st.lists(TEXT | st.none(), max_size=12))
+def test_marks_stand_at_line_begins_of_one_canonical_text(steps: list[str | None]) -> None:
+    text, places, characters = written(steps)
+    assert canonical(text) == text and characters == len(text)
+    assert all(place == 0 or text[place - 1] == "\n" for place in places)
+    if None not in steps:
+        assert text == canonical("".join(step for step in steps if step is not None))
+
+
+@given(st.lists(st.text("ab\n", max_size=5), min_size=1, max_size=8))
+def test_a_mark_stands_before_what_is_written_next(pieces: list[str]) -> None:
+    steps: list[str | None] = []
+    for piece in pieces:
+        steps += [None, piece]
+    text, places, _ = written(steps)
+    ends = [*places[1:], len(text)]
+    assert [text[start:end].removesuffix("\n") for start, end in zip(places, ends, strict=True)] == [
+        piece.removesuffix("\n") for piece in pieces
+    ]
+
+
+def test_what_is_skipped_is_told_under_its_path_and_bounded() -> None:
+    rows = io.StringIO()
+    writer = Writer(io.StringIO(), rows, "a/b")
+    with writer.within("a.zip"), writer.within("b"):
+        writer.skip("c", Reason.BINARY, "it is a picture")
+    for number in range(MOST_SKIPPED + 5):
+        writer.skip(f"page {number}", Reason.SCANNED_PAGE, "x")
+    writer.close()
+    entries = [json.loads(row) for row in rows.getvalue().splitlines()]
+    assert entries[1] == ["skipped", "a.zip/b/c", "binary", "it is a picture"]
+    assert len(entries) == MOST_SKIPPED + 2
+    assert entries[-1] == ["skipped", "", "limit", "6 more parts were not read"]
