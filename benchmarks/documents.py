@@ -159,7 +159,7 @@ def speeds(folder: Path, costs: dict[str, Cost]) -> list[Row]:
     rows.append(
         Row("  pandoc, ffmpeg.docx, by the packed file", costs["speed ffmpeg.docx"].bytes / 1e6 / seconds, "MB/s")
     )
-    for name, sources in (("English", ["en"]), ("many scripts", ["en", "fr", "ru", "ja", "ko", "el", "vi", "zh_CN"])):
+    for name, sources in (("English", ["en"]), ("many scripts", ["en", "fr", "ja", "ko", "el", "vi", "zh_CN"])):
         text = b"".join(path(f"text/install.{language}.txt").read_bytes() for language in sources)
         file = folder / "speed.txt"
         file.write_bytes(text * (LARGE // len(text)))

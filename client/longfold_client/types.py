@@ -247,6 +247,8 @@ class DocumentPreview(Wire):
     chunks: int | None = None
     """How many chunks of `chunk_tokens` a job would read."""
     chunk_tokens: int | None = None
+    estimated: bool = False
+    """Whether `tokens` and `chunks` of a very long text are reckoned from its first 10 million characters."""
     marks: dict[str, int] = Field(default_factory=dict)
     """How many marks of every kind the index holds; of rows and records only those where counting begins."""
     outline: list[OutlineEntry] = Field(default_factory=list)

@@ -4,7 +4,9 @@ headings are, and what a citation of it would look like. Knows no job and no rou
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import Counter
+from contextlib import closing
 from itertools import islice
 
 from longfold_agent.chunks import chunks
@@ -21,6 +23,8 @@ SAMPLES = 5
 SAMPLE_REACH = 2_000
 """Characters that are searched for a line to show."""
 LONGEST_QUOTE, SHORTEST_QUOTE = 200, 20
+COUNTED = 10_000_000
+"""Characters of a document that are counted, some seconds' work; the rest is taken to be alike."""
 REMEMBERED = 1_000
 """Counts of documents that are not counted again."""
 
@@ -39,13 +43,14 @@ class Previews:
         """The preview of a stored document, cut into chunks of `chunk_tokens`. Raises `DocumentError`
         (`document_unknown_id`), `DocumentsUnavailable`."""
         budget = chunk_tokens or self._chunk_tokens
-        counted = None if budget is None else await self._count(document.document_id, budget)
+        counted = None if budget is None else await self._count(document, budget)
         marks, outline = await asyncio.to_thread(self._outline, document.document_id)
         return DocumentPreview(
             document=document,
             tokens=None if counted is None else counted[0],
             chunks=None if counted is None else counted[1],
             chunk_tokens=None if counted is None else budget,
+            estimated=counted is not None and document.characters > COUNTED,
             marks=marks,
             outline=outline,
             samples=await asyncio.to_thread(self._samples, document),
@@ -55,23 +60,27 @@ class Previews:
         """Characters `start` to `end` of a stored document, fewer where it ends, as a citation would show them."""
         return await asyncio.to_thread(self._text, document, start, end)
 
-    async def _count(self, document_id: str, budget: int) -> tuple[int, int] | None:
+    async def _count(self, document: DocumentInfo, budget: int) -> tuple[int, int] | None:
         """(tokens, chunks)."""
         tokens = self._tokens
         if tokens is None:
             return None
         async with self._counting:
-            key = (document_id, budget)
+            key = (document.document_id, budget)
             if key not in self._counted:
-                self._counted[key] = await asyncio.to_thread(self._cut, tokens, document_id, budget)
+                self._counted[key] = await asyncio.to_thread(self._cut, tokens, document, budget)
                 if len(self._counted) > REMEMBERED:
                     del self._counted[next(iter(self._counted))]
             return self._counted[key]
 
-    def _cut(self, tokens: Tokens, document_id: str, budget: int) -> tuple[int, int]:
+    def _cut(self, tokens: Tokens, document: DocumentInfo, budget: int) -> tuple[int, int]:
         total = count = 0
-        for chunk in chunks(UpTo(self._documents, 0, document_id), tokens, budget, Position()):
-            total, count = total + chunk.tokens, count + 1
+        with closing(chunks(UpTo(self._documents, 0, document.document_id), tokens, budget, Position())) as cut:
+            for chunk in cut:
+                total, count = total + chunk.tokens, count + 1
+                if chunk.end.char >= COUNTED:
+                    share = document.characters / chunk.end.char
+                    return round(total * share), math.ceil(count * share)
         return total, count
 
     def _outline(self, document_id: str) -> tuple[dict[str, int], list[OutlineEntry]]:

@@ -17,6 +17,7 @@ import pytest
 from longfold_client import AsyncClient, Retry
 from longfold_client import plans as client_plans
 from longfold_client.types import DocumentPreview
+from longfold_server import previews
 from longfold_server.resources import make_expiry
 
 TUS = {"Tus-Resumable": "1.0.0"}
@@ -187,6 +188,16 @@ async def test_a_preview_tells_what_a_job_would_read(start, tmp_path):
         assert (again.chunk_tokens, again.tokens, again.document) == (40, found.tokens, document)
         short = await client.inspect({"text": "Short."})
         assert (short.tokens, short.chunks, short.samples, short.marks) == (1, 1, [], {})
+
+
+async def test_a_very_long_text_is_counted_in_part(start, monkeypatch):
+    monkeypatch.setattr(previews, "COUNTED", 5_000)
+    async with start() as service, AsyncClient(str(service.client.base_url)) as client:
+        found = await client.inspect({"text": TEXT * 20})
+        assert found.estimated and abs(found.tokens - len((TEXT * 20).split())) < 50
+        assert abs(found.chunks - found.tokens / 40) < 0.15 * found.tokens / 40
+        found = await client.inspect({"text": TEXT})
+        assert not found.estimated and found.tokens == len(TEXT.split())
 
 
 async def test_texts_end_where_the_document_ends(start):

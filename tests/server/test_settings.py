@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from pydantic import ValidationError
 
 from longfold_server.errors import ConfigError
-from longfold_server.resources import make_profile, make_tokens
+from longfold_server.resources import make_documents, make_profile, make_tokens
 from longfold_server.settings import Settings, is_loopback
 
 KEY = "a-key-of-enough-length"
@@ -21,6 +23,23 @@ def test_lists_come_as_json_or_with_commas(monkeypatch):
     assert found.engine_urls == ["http://a:1", "http://b:2"] and found.roles == ["worker", "api"]
     assert found.fetch_ports == [80, 8000] and found.api_keys[0].get_secret_value() == KEY
     assert KEY not in repr(found)
+
+
+async def test_named_buckets_come_as_json_and_show_no_secret(monkeypatch, tmp_path):
+    options = {"region": "eu-central-1", "access_key_id": "id", "secret_access_key": KEY}
+    monkeypatch.setenv("LONGFOLD_FETCH_BUCKETS", json.dumps({"s3://reports/2026": options}))
+    monkeypatch.setenv("LONGFOLD_FETCH_CONTACT", "https://example.com/bots")
+    found = Settings(data_dir=tmp_path)
+    assert found.fetch_buckets["s3://reports/2026"]["secret_access_key"].get_secret_value() == KEY
+    assert KEY not in repr(found)
+    await make_documents(found).aclose()
+    for buckets in ({"https://reports": {}}, {"s3://reports": {"no_such_thing": KEY}}):
+        with pytest.raises(ConfigError, match="LONGFOLD_FETCH_BUCKETS") as caught:
+            make_documents(Settings(data_dir=tmp_path, fetch_buckets=buckets))
+        assert KEY not in str(caught.value)
+    for contact in ("two words", "a\nline", "x", "(brackets)"):
+        with pytest.raises(ValidationError):
+            Settings(fetch_contact=contact)
 
 
 def test_secrets_come_as_files_laid_out_as_kubernetes_does(monkeypatch, tmp_path):

@@ -61,7 +61,8 @@ def preview_lines(preview: DocumentPreview) -> Iterator[str]:
     yield f"size       {document.bytes:,} bytes, {document.characters:,} characters"
     if preview.tokens is not None:
         cut = f", {count(preview.chunks or 0, 'chunk')} of {preview.chunk_tokens:,}" if preview.chunk_tokens else ""
-        yield f"tokens     {preview.tokens:,}{cut}"
+        about = "about " if preview.estimated else ""
+        yield f"tokens     {about}{preview.tokens:,}{cut}"
     if preview.marks:
         yield f"index      {', '.join(count(number, kind) for kind, number in preview.marks.items())}"
     for part in document.skipped[:SHOWN]:

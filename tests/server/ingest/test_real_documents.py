@@ -179,9 +179,14 @@ UNTOLD = frozenset({"cp737", "big5"})
 """Read wrong without a label: an encoding of DOS that nobody guesses, and a file with bytes that no Big5 has."""
 
 
+def decoded(file: Path) -> str:
+    """The Russian guide is in KOI8-R, and does not say so."""
+    return file.read_text("koi8-r" if file.name == "install.ru.txt" else "utf-8")
+
+
 @pytest.mark.parametrize("name", files("text/*.txt"))
-def test_utf8_is_the_same(shelf: Shelf, name: str) -> None:
-    assert shelf.text(path(name)) == unicodedata.normalize("NFC", path(name).read_text("utf-8"))
+def test_plain_text_is_the_same(shelf: Shelf, name: str) -> None:
+    assert shelf.text(path(name)) == unicodedata.normalize("NFC", decoded(path(name)))
 
 
 @pytest.mark.parametrize("name", files("mail/*"))
@@ -230,13 +235,26 @@ def stands_in(span: str, place: str) -> bool:
     return (mine & other).total() >= 0.9 * mine.total()
 
 
-def follow(shelf: Shelf, names: list[str], back: Callable[[Path, Cited], str | None], least: float = 0.995) -> None:
+def letters_stand_in(span: str, place: str) -> bool:
+    """The same by runs of five letters, for pages whose letters stand apart: programs put blanks elsewhere."""
+    mine, other = ("".join(words(text)) for text in (span, place))
+    runs = {mine[at : at + 5] for at in range(len(mine) - 4)}
+    return sum(run in other for run in runs) >= 0.85 * len(runs)
+
+
+def follow(
+    shelf: Shelf,
+    names: list[str],
+    back: Callable[[Path, Cited], str | None],
+    least: float = 0.995,
+    fits: Callable[[str, str], bool] = stands_in,
+) -> None:
     """Hold `LOCATORS` random spans to what `back` finds at their locators."""
     missed = []
     for name in names:
         for one in cited(shelf, path(name), -(-LOCATORS // len(names))):
             place = back(path(name), one)
-            if place is None or not stands_in(one.text, place):
+            if place is None or not fits(one.text, place):
                 missed.append((name, one, (place or "")[:200]))
     assert len(missed) <= (1 - least) * LOCATORS, f"{len(missed)} of {LOCATORS}: {missed[:3]}"
 
@@ -256,7 +274,7 @@ def test_pages(shelf: Shelf) -> None:
         assert found and one.fragment == f"page={found[1]}", one
         return "\n".join(pages[file][int(found[1]) - 1 : int(found[2] or found[1])])
 
-    follow(shelf, files("pdf/*.pdf"), back)
+    follow(shelf, files("pdf/*.pdf"), back, fits=lambda *texts: stands_in(*texts) or letters_stand_in(*texts))
 
 
 HEADINGS = ("h1", "h2", "h3", "h4", "h5", "h6")
@@ -310,19 +328,19 @@ def _section_of(one: Cited) -> str:
 
 
 def test_sections_and_ids_of_html(shelf: Shelf) -> None:
-    pages: dict[Path, list[tuple[set[str], str, str]]] = {}
+    pages: dict[Path, list[tuple[set[str], list[str], str]]] = {}
 
     def back(file: Path, one: Cited) -> str | None:
-        sections = pages.setdefault(file, _sections(file.read_bytes()))
-        if one.fragment:
-            assert f'"{one.fragment}"'.encode() in file.read_bytes(), one
+        if file not in pages:
+            pages[file] = [(ids, words(heading)[:20], text) for ids, heading, text in _sections(file.read_bytes())]
+        name = words(_section_of(one))[:20]
         at = [
             place
-            for place, (ids, heading, _) in enumerate(sections)
-            if (one.fragment in ids if one.fragment else words(heading)[:20] == words(_section_of(one))[:20])
+            for place, (ids, heading, _) in enumerate(pages[file])
+            if (one.fragment in ids if one.fragment else heading == name)
         ]
         # A span may begin in one section and end in the next.
-        return " ".join(text for place in at for _, _, text in sections[place : place + 4]) if at else None
+        return " ".join(text for place in at for _, _, text in pages[file][place : place + 4]) if at else None
 
     follow(shelf, files("html/*.html"), back)
 
@@ -425,7 +443,7 @@ def test_records_of_json(shelf: Shelf) -> None:
 @pytest.mark.parametrize("pattern", ["text/*.txt", "markdown/*.md"])
 def test_lines_of_text(shelf: Shelf, pattern: str) -> None:
     def back(file: Path, one: Cited) -> str:
-        lines = file.read_text("utf-8").split("\n")
+        lines = decoded(file).split("\n")
         found = re.search(r"lines? (\d+)(?:-(\d+))?", one.locator)
         assert found, one
         return "\n".join(lines[int(found[1]) - 1 : int(found[2] or found[1])])
@@ -445,17 +463,17 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_lines_of_files_in_an_archive_of_thousands(shelf: Shelf, sources: Path) -> None:
+    missed = []
     with zipfile.ZipFile(sources) as archive:
         assert len(archive.namelist()) > 1_000
-        missed = 0
         for one in cited(shelf, sources, LOCATORS):
-            found = re.search(r":(\d+)(?:-(\d+))?", one.locator)
+            found = re.search(r":(\d+)(?:-(\d+))?$", one.locator)
             lines = archive.read(one.file).decode("utf-8", "replace").split("\n")
-            first = int(found[1]) if found else 1
-            place = "\n".join(lines[first - 1 : int(found[2] or first) if found else None])
-            # A span that begins in one file and ends in the next is located by its beginning.
-            missed += not (stands_in(one.text, place) or "==>" in one.text)
-    assert missed == 0
+            place = "\n".join(lines[int(found[1]) - 1 : int(found[2] or found[1])]) if found else "\n".join(lines)
+            # A span that begins in one file, or in the line above it, and ends in the next is located by its beginning.
+            if not stands_in(one.text, place) and not re.search("==>|<==", one.text):
+                missed.append((one, place))
+    assert not missed
 
 
 def test_a_tar_of_a_source_tree(shelf: Shelf) -> None:

@@ -27,11 +27,11 @@ async def test_jobs_share_a_warm_child(tmp_path: Path) -> None:
 
 async def test_memory_beyond_the_limit_is_a_typed_error_and_the_next_job_works(tmp_path: Path) -> None:
     sandbox = Sandbox(memory_bytes=200 << 20)
-    (tmp_path / "big").write_text("<i>x</i>" * 480_000)
+    (tmp_path / "big").write_bytes(b"From: a@b.c\n\n" + b"a line of a long mail, which is held in memory\n" * 1_500_000)
     (tmp_path / "small").write_text("<p>fine")
     with pytest.raises(DocumentError) as caught:
-        await sandbox.parse("text/html", tmp_path / "big", UTF8, tmp_path / "out", tmp_path / "index")
-    assert caught.value.code == "document_undecodable"
+        await sandbox.parse("message/rfc822", tmp_path / "big", BINARY, tmp_path / "out", tmp_path / "index")
+    assert caught.value.code == "document_undecodable" and "memory" in caught.value.detail
     await sandbox.parse("text/html", tmp_path / "small", UTF8, tmp_path / "out", tmp_path / "index")
     assert (tmp_path / "out").read_text() == "fine\n"
     await sandbox.aclose()

@@ -70,11 +70,6 @@ def read(source: Source, writer: Writer) -> Labels:
     return Labels()
 
 
-def read_file(path: Path, name: str, within: Source, writer: Writer, content_type: str = "") -> Labels:
-    """Parse a file that came inside another: a member of an archive, an attachment. Raises like `read`."""
-    return read(opened(path, name, within, content_type), writer)
-
-
 def opened(path: Path, name: str, within: Source, content_type: str = "") -> Source:
     """A file that came inside another, for `read`. Raises `DocumentError` for one that no parser reads."""
     media_type = detect(path, content_type, name).media_type

@@ -103,8 +103,6 @@ def _content(part: MIMEPart, name: str, source: Source, writer: Writer) -> None:
                 opened = formats.opened(Path(file.name), file_name, source, str(part.get("Content-Type", "")))
                 formats.read(opened, writer)
         except DocumentError as error:
-            if error.code == Code.DOCUMENT_TOO_LARGE:
-                raise
             if error.code != Code.DOCUMENT_EMPTY or name != BODY:
                 writer.skip(name, reason_of(error), error.detail.partition(";")[0])
 

@@ -88,5 +88,8 @@ _REASONS = {
 
 
 def reason_of(error: DocumentError) -> Reason:
-    """Why a file inside another is left out that could not be read."""
+    """Why a part of a document is left out that could not be read. Raises the error where it ends the whole document:
+    a bomb is none of its parts' affair."""
+    if error.code == Code.DOCUMENT_TOO_LARGE:
+        raise error
     return _REASONS.get(Code(error.code), Reason.UNDECODABLE)

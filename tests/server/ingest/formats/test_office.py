@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from samples import XML, docx, docx_parts, packed, paragraph, pptx, xlsx
 
+from longfold_server.errors import DocumentError
 from longfold_server.ingest.formats.xlsx import _look
 from longfold_server.ingest.index import Reason
 
@@ -171,3 +172,9 @@ def test_days_of_old_macs(parse: Parse) -> None:
 def test_formats_of_numbers(code: str, look: str | None) -> None:
     found = _look(code)
     assert (found.name if found else None) == look
+
+
+def test_a_bomb_in_a_sheet_ends_the_document(parse: Parse) -> None:
+    with pytest.raises(DocumentError) as caught:
+        parse(workbook(f'<row><c t="str"><v>{" " * 12_000_000}</v></c></row>'))
+    assert caught.value.code == "document_too_large"
