@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -15,12 +15,16 @@ SURE = 12.0
 
 
 @pytest.fixture(scope="session")
-def bigram(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Mapping[str, Mapping[str, float]]], Path]:
+def bigram(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Mapping[str, Mapping[str, float]]], Path]]:
     """Makes a policy folder (Qwen3, one layer that adds nothing): `{token: {next: logit}}`, tokens as text.
 
     By default it keeps its memory at every chunk, answers A or B with equal chance and stops. A token that is given no
     logit has that of "" or 0, and so have all tokens after one that is not given.
+
+    From then on torch has one thread: models this small gain nothing from several, which wait for each other on a busy
+    machine.
     """
+    import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import Qwen3Config, Qwen3ForCausalLM
 
@@ -34,8 +38,6 @@ def bigram(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Mapping[str, M
     size = len(spec["model"]["vocab"])
 
     def make(given: Mapping[str, Mapping[str, float]]) -> Path:
-        import torch
-
         folder = tmp_path_factory.mktemp("bigram")
         (folder / "tokenizer.json").write_text(json.dumps(spec))
         settings = {"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": "<eos>", "pad_token": "<pad>"}
@@ -64,7 +66,10 @@ def bigram(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Mapping[str, M
         return folder
 
     assert [spec["model"]["vocab"][SPECIALS[token]] for token in (PAD, OUT, ANS, KEEP)] == [PAD, OUT, ANS, KEEP]
-    return make
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield make
+    torch.set_num_threads(before)
 
 
 @pytest.fixture

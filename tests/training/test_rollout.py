@@ -143,6 +143,7 @@ async def test_both_ways_of_going_give_the_same_episodes(lockstep: bool) -> None
     episodes = await collector(engine, lockstep=lockstep, at_once=3).collect(problems, seed="s")
     assert [episode.trajectory.group for episode in episodes] == ["p", "p", "q", "q", "p#2", "p#2"]
     assert [episode.trajectory.reward for episode in episodes] == [1, 1, 0, 0, 1, 1]
+    assert len({request.sampling.seed for request in engine.requests}) == engine.calls
     assert [len(episode.updates) for episode in episodes] == [4, 4, 3, 3, 4, 4]
     assert (sizes == [6, 6, 6, 4]) if lockstep else (set(sizes) == {1} and engine.peak == 3)
 

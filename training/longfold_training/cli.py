@@ -190,6 +190,9 @@ def _run(given: argparse.Namespace) -> int:
 
         def watch(done: int, total: int, note: str) -> None:
             progress.update(task, completed=done, total=total, note=note)
+            if asked.is_set() and recipe.kind != "reinforce":
+                # Only training has a checkpoint to stop at.
+                raise KeyboardInterrupt
 
         made = run(recipe, given.out, resume=given.resume, watch=watch, stopped=asked.is_set)
     if made is None:

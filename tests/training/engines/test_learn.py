@@ -65,9 +65,11 @@ def reference(
     return list(torch.autograd.grad(loss, list(policy.trainable().values())))
 
 
-@pytest.mark.parametrize("at_once", [1, 24, 10_000])
-def test_the_gradient_is_that_of_the_equations(random_folder: Path, recipe: Make, at_once: int) -> None:
-    policy = LocalPolicy(random_folder, device="cpu")
+@pytest.mark.parametrize(("at_once", "recomputed"), [(1, False), (24, True), (10_000, False)])
+def test_the_gradient_is_that_of_the_equations(
+    random_folder: Path, recipe: Make, at_once: int, recomputed: bool
+) -> None:
+    policy = LocalPolicy(random_folder, device="cpu", gradient_checkpointing=recomputed)
     figures = Learner(policy, recipe("optimiser.max_gradient_norm=1e9", f"tokens_at_once={at_once}")).learn(batch())
     expected = reference(LocalPolicy(random_folder, device="cpu"), batch())
     norm = math.sqrt(sum(float(gradient.square().sum()) for gradient in expected))

@@ -85,6 +85,8 @@ def test_a_single_pass_has_no_memory_to_reward(recipe: Path) -> None:
     assert (told.dense.held, told.dense.valid) == (0.2, 0.0)
     with pytest.raises(RecipeError, match="a single pass has no memory"):
         load(str(recipe), ["dense.held=0.2", "reading=direct"])
+    with pytest.raises(RecipeError, match="attempt_tokens belong to"):
+        load(str(recipe), ["limits.attempt_tokens=9", "reading=direct"])
 
 
 def test_all_mistakes_are_told_at_once(recipe: Path) -> None:

@@ -18,7 +18,7 @@ from longfold_training.stages import missing, run
 Bigram = Callable[[Mapping[str, Mapping[str, float]]], Path]
 Letters = Callable[..., Path]
 LEARN = (
-    "steps=5", "questions=4", "rollouts.group=4", "limits.chunk_tokens=64", "optimiser.learning_rate=0.02",
+    "steps=5", "questions=4", "rollouts.group=4", "limits.chunk_tokens=64", "optimiser.learning_rate=0.005",
     "checkpoint_every=2", "aepo.enabled=false",
 )  # fmt: skip
 
@@ -39,7 +39,8 @@ def same(one: Path, other: Path) -> bool:
 
 
 def test_the_whole_way(bigram: Bigram, letters: Letters, tmp_path: Path) -> None:
-    start, data = bigram({}), letters()
+    # The likelier letter is the wrong one: nearly half of the attempts are right, and no greedy answer.
+    start, data = bigram({"<ans>": {"A": 11.9, "B": 12.0}}), letters()
     told: list[str] = []
     policy = run(
         load("demo/memory", [*LEARN, f"start={start}", f"data={data}"]),
@@ -48,8 +49,8 @@ def test_the_whole_way(bigram: Bigram, letters: Letters, tmp_path: Path) -> None
     )
     assert policy == tmp_path / "memory" / "policy"
     figures = rows(tmp_path / "memory")
-    assert figures[0]["reward"] < 0.8 and figures[-1]["reward"] == 1.0
-    assert [row["step"] for row in figures] == [1, 2, 3, 4, 5] and told[-1].startswith("5/5 reward 1.000")
+    assert 0.1 < figures[0]["reward"] < 0.8
+    assert [row["step"] for row in figures] == [1, 2, 3, 4, 5] and told[-1].startswith("5/5 reward ")
     assert (figures[0]["trajectories"], figures[0]["keep"], figures[0]["invalid"]) == (16, 1.0, 0.0)
     assert {"score/one", "score/two", "advantage/one", "entropy", "tokens"} <= figures[0].keys()
     assert figures[0]["different_rows"] < figures[0]["rows"]
@@ -66,11 +67,11 @@ def test_the_whole_way(bigram: Bigram, letters: Letters, tmp_path: Path) -> None
     settings = [f"data={data}", "limits.chunk_tokens=64"]
     results = []
     for name, one in (("before", start), ("after", exported)):
-        made = run(load("demo/evaluate", [*settings, f"start={one}", "temperature=0.7"]), tmp_path / name)
+        made = run(load("demo/evaluate", [*settings, f"start={one}"]), tmp_path / name)
         assert made is not None
         results.append(json.loads(made.read_text()))
     before, after = results
-    assert after["reward"] == 1.0 > before["reward"]
+    assert (before["reward"], after["reward"]) == (0.0, 1.0)
     assert after["by_task"] == {task: {"reward": 1.0, "questions": 2} for task in ("one", "two")}
     answers = [json.loads(line) for line in (tmp_path / "after" / "answers.jsonl").read_text().splitlines()]
     assert [(answer["id"], answer["answer"], answer["score"]) for answer in answers] == [

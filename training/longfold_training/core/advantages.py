@@ -11,7 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from longfold_training.core.trajectory import Trajectory, groups, tasks
+from longfold_training.core.trajectory import Graded, groups, tasks
 from longfold_training.errors import DataError
 
 Scale = Literal["none", "group", "batch", "task"]
@@ -23,7 +23,7 @@ EPSILON = 1e-6
 spread of rewards between 0 and 1."""
 
 
-def advantages(trajectories: Sequence[Trajectory], scale: Scale = "task") -> Tensor:
+def advantages(trajectories: Sequence[Graded], scale: Scale = "task") -> Tensor:
     """One advantage per trajectory: A_i = (r_i - mean of its group) / (std + 1e-6).
 
     The std is the sample's (divided by n - 1), as in the published snippet; that of one value counts as 0. A group
@@ -54,7 +54,7 @@ def advantages(trajectories: Sequence[Trajectory], scale: Scale = "task") -> Ten
     return centred
 
 
-def flat_groups(trajectories: Sequence[Trajectory]) -> tuple[str, ...]:
+def flat_groups(trajectories: Sequence[Graded]) -> tuple[str, ...]:
     """Groups whose rewards are all equal: they give no gradient, whatever the scale. To be counted, and skipped."""
     return tuple(
         group
@@ -63,7 +63,7 @@ def flat_groups(trajectories: Sequence[Trajectory]) -> tuple[str, ...]:
     )
 
 
-def _sharing(trajectories: Sequence[Trajectory], scale: Scale) -> Iterable[Sequence[int]]:
+def _sharing(trajectories: Sequence[Graded], scale: Scale) -> Iterable[Sequence[int]]:
     match scale:
         case "none":
             return ()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from longfold_training.errors import DataError
 
@@ -74,7 +75,24 @@ class Trajectory:
         return sum(len(step.completion) for step in self.steps)
 
 
-def groups(trajectories: Sequence[Trajectory]) -> Mapping[str, tuple[int, ...]]:
+class Graded(Protocol):
+    """What advantages and weights need to know of a trajectory; an engine that keeps its tokens elsewhere has only
+    this."""
+
+    @property
+    def group(self) -> str: ...
+
+    @property
+    def task(self) -> str: ...
+
+    @property
+    def reward(self) -> float: ...
+
+    @property
+    def tokens(self) -> int: ...
+
+
+def groups(trajectories: Sequence[Graded]) -> Mapping[str, tuple[int, ...]]:
     """Positions of the trajectories of each group, in the order of first appearance.
 
     Raises:
@@ -89,7 +107,7 @@ def groups(trajectories: Sequence[Trajectory]) -> Mapping[str, tuple[int, ...]]:
     return _positions(trajectory.group for trajectory in trajectories)
 
 
-def tasks(trajectories: Sequence[Trajectory]) -> Mapping[str, tuple[int, ...]]:
+def tasks(trajectories: Sequence[Graded]) -> Mapping[str, tuple[int, ...]]:
     """Positions of the trajectories of each task, in the order of first appearance."""
     return _positions(trajectory.task for trajectory in trajectories)
 

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from longfold_training.core.trajectory import Trajectory, groups
+from longfold_training.core.trajectory import Graded, groups
 from longfold_training.errors import DataError
 
 
-def token_weights(trajectories: Sequence[Trajectory]) -> Tensor:
+def token_weights(trajectories: Sequence[Graded]) -> Tensor:
     """Weight of each completion token of a trajectory: 1 / (number of groups x completion tokens of its group).
 
     Eq. 4 averages over questions, and within a question over all tokens of its G trajectories. Over the whole batch the
@@ -35,7 +35,7 @@ def token_weights(trajectories: Sequence[Trajectory]) -> Tensor:
     return weights
 
 
-def token_mean_factors(trajectories: Sequence[Trajectory]) -> Tensor:
+def token_mean_factors(trajectories: Sequence[Graded]) -> Tensor:
     """What each advantage is multiplied by where an engine divides the loss by all tokens of the batch ("token-mean").
 
     The engine's 1 / N_total times this factor is `token_weights`: N_total / (number of groups x N_group).

@@ -34,6 +34,8 @@ class Limits(Section):
     """Tokens of a chunk (fold only)."""
     memory_tokens: Count | None = None
     """Largest memory (fold only)."""
+    attempt_tokens: Count | None = None
+    """What an attempt may write in all before it stops reading and answers (fold only)."""
 
 
 class Rollouts(Section):
@@ -186,11 +188,12 @@ class Reinforce(Reading):
 
     @model_validator(mode="after")
     def _reads(self) -> Self:
-        if self.reading == "direct" and (self.limits.chunk_tokens or self.limits.memory_tokens):
-            raise ValueError('limits.chunk_tokens and limits.memory_tokens belong to reading = "fold"')
+        limits = self.limits
+        if self.reading == "direct" and (limits.chunk_tokens or limits.memory_tokens or limits.attempt_tokens):
+            raise ValueError('limits.chunk_tokens, memory_tokens and attempt_tokens belong to reading = "fold"')
         if self.reading == "direct" and self.dense != Dense():
             raise ValueError('dense rewards belong to reading = "fold": a single pass has no memory')
-        if self.reading == "fold" and self.limits.output_tokens:
+        if self.reading == "fold" and limits.output_tokens:
             raise ValueError(
                 "limits.output_tokens belongs to reading = \"direct\"; a fold's replies have the profile's"
             )

@@ -111,6 +111,7 @@ async def collector(
         top_p=top_p,
         mode=Mode.DIRECT if recipe.reading == "direct" else Mode.FOLD,
         output=recipe.limits.output_tokens,
+        tokens=recipe.limits.attempt_tokens,
         lockstep=True,
     )
     engine = LocalEngine(policy, tokens_at_once=recipe.tokens_at_once)

@@ -113,7 +113,9 @@ class Learner:
         for part in self._parts(range(len(steps)), steps):
             got, uncertain = self.policy.scores(*self._padded([steps[at] for at in part]), self._temperature)
             sizes = [len(steps[at].completion) for at in part]
-            for at, of_step, spread in zip(part, got.cpu().split(sizes), uncertain.cpu().split(sizes), strict=True):
+            for at, of_step, spread in zip(
+                part, torch.split(got.cpu(), sizes), torch.split(uncertain.cpu(), sizes), strict=True
+            ):
                 logprobs[at, : len(of_step)] = of_step
                 entropies[at, : len(spread)] = spread
         mask = torch.zeros(len(sequences.rows), longest, dtype=torch.bool)
@@ -140,7 +142,7 @@ class Learner:
             tokens, targets = self._padded(steps)
             logprobs, _ = self.policy.scores(tokens, targets, self._temperature)
             padded = torch.nn.utils.rnn.pad_sequence(
-                logprobs.split([len(step.completion) for step in steps]), batch_first=True
+                list(torch.split(logprobs, [len(step.completion) for step in steps])), batch_first=True
             )
             members = [(place, number) for place, at in enumerate(part) for number in live[at]]
             index = torch.tensor([place for place, _ in members], device=padded.device)

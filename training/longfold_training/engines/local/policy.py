@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
@@ -52,7 +53,7 @@ class LocalPolicy:
         gradient_checkpointing: bool = False,
     ) -> None:
         # A stage shows its own progress.
-        disable_progress_bar()
+        disable_progress_bar()  # type: ignore[no-untyped-call]
         self.folder = folder
         self.config = check_folder(folder)
         name = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
@@ -62,12 +63,15 @@ class LocalPolicy:
             self.tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
             known, words = self.config.get("vocab_size"), len(self.tokenizer)
             if known is not None and words > known:
-                raise CheckpointError(f"{folder} has another model's tokenizer: {words} tokens, the model knows {known}")
+                raise CheckpointError(
+                    f"{folder} has another model's tokenizer: {words} tokens, the model knows {known}"
+                )
             model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
         except CheckpointError:
             raise
         except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
             raise CheckpointError(f"{folder} holds no policy that can be loaded: {error}") from error
+        self._recomputes = gradient_checkpointing
         if gradient_checkpointing:
             model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
             model.enable_input_require_grads()
@@ -116,10 +120,12 @@ class LocalPolicy:
 
         Returns (marked,) float32 each, row after row; the log-probability with gradient where gradients are on.
         """
+        # transformers recomputes activations in training mode only, and keeps no cache then: sampling needs the other.
+        self.model.train(self._recomputes and torch.is_grad_enabled())
         with self.arithmetic():
             hidden: Tensor = self.decoder(input_ids=tokens, use_cache=False).last_hidden_state
         states, chosen = hidden[:, :-1][targets[:, 1:]], tokens[targets]
-        pieces = zip(states.split(_LOGIT_PIECE), chosen.split(_LOGIT_PIECE), strict=True)
+        pieces = zip(torch.split(states, _LOGIT_PIECE), torch.split(chosen, _LOGIT_PIECE), strict=True)
         if torch.is_grad_enabled():
             parts = [checkpoint(self._piece, *piece, temperature, use_reentrant=False) for piece in pieces]
         else:
@@ -168,13 +174,12 @@ def write_policy(folder: Path, weights: dict[str, Tensor], *, like: Path, dtype:
 
 
 def _with_adapters(model: Any, lora: Lora) -> Any:
-    from peft import LoraConfig, get_peft_model
-
-    config = LoraConfig(
+    peft = import_module("peft")
+    config = peft.LoraConfig(
         r=lora.rank, lora_alpha=lora.alpha, target_modules=list(lora.targets), task_type="CAUSAL_LM", lora_dropout=0.0
     )
     try:
-        return get_peft_model(model, config)
+        return peft.get_peft_model(model, config)
     except ValueError as error:
         raise CheckpointError(f"the policy has no layers for these adapters: {error}") from error
 

@@ -98,6 +98,7 @@ class LocalEngine:
     def _run(self, prompts: Sequence[Sequence[int]], owners: Sequence[int], rows: Sequence[_Row]) -> None:
         """Sample every row's reply into it."""
         policy, device = self.policy, self.policy.device
+        policy.model.eval()
         longest = max(map(len, prompts))
         tokens = torch.full((len(prompts), longest), policy.pad)
         seen = torch.zeros(len(prompts), longest, dtype=torch.long)
