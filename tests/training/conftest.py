@@ -47,7 +47,9 @@ def bigram(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Mappi
             num_key_value_heads=1, head_dim=8, max_position_embeddings=4096, tie_word_embeddings=False,
             eos_token_id=EOS, pad_token_id=PAD, bos_token_id=None,
         )  # fmt: skip
-        model = Qwen3ForCausalLM(config)
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            model = Qwen3ForCausalLM(config)
         words = spec["model"]["vocab"]
         with torch.no_grad():
             model.model.layers[0].self_attn.o_proj.weight.zero_()

@@ -1,4 +1,4 @@
-"""Lets verl 0.9.1 run on a CPU: a platform, its FSDP engine, and an inference server that samples with transformers.
+"""Lets verl 0.9.1 run on a CPU: a platform, its FSDP engine, and an inference server (cpu_server.py).
 
 Loaded by VERL_USE_EXTERNAL_MODULES in every process of the slow test, before the recipe's own modules. It replaces what
 needs a GPU and nothing of the recipe: trainer, agent loop, data set, sampler and objective are the real ones.
@@ -13,6 +13,7 @@ from typing import Any
 
 import ray
 import torch
+from cpu_server import Server
 from verl.plugin.platform.platform_base import PlatformBase
 from verl.plugin.platform.platform_manager import PlatformRegistry
 
@@ -114,56 +115,13 @@ from verl.workers.engine import EngineRegistry  # noqa: E402
 from verl.workers.engine.fsdp.transformer_impl import FSDPEngineWithLMHead  # noqa: E402
 from verl.workers.rollout import base as rollouts  # noqa: E402
 from verl.workers.rollout.base import BaseRollout  # noqa: E402
-from verl.workers.rollout.replica import RolloutReplica, RolloutReplicaRegistry, TokenOutput  # noqa: E402
+from verl.workers.rollout.replica import RolloutReplica, RolloutReplicaRegistry  # noqa: E402
 
 _initialize = verl.utils.distributed.initialize_global_process_group_ray
 verl.utils.distributed.initialize_global_process_group_ray = lambda timeout_second=None, backend=None: _initialize(
     timeout_second, backend or "gloo"
 )
 EngineRegistry.register(model_type="language_model", backend=["fsdp", "fsdp2"], device="cpu")(FSDPEngineWithLMHead)
-
-
-class Server:
-    """One token at a time, from the softmax at the request's temperature."""
-
-    def __init__(self, path):
-        from transformers import AutoModelForCausalLM
-
-        torch.set_num_threads(1)
-        self.model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32).eval()
-        self.step = 0
-
-    async def load(self, weights, step):
-        missing, unexpected = self.model.load_state_dict(weights, strict=False)
-        assert not unexpected and not missing, (missing, unexpected)
-        self.step = self.step if step is None else step
-
-    @torch.no_grad()
-    async def generate(self, prompt_ids, sampling_params, request_id, **more):
-        told = dict(sampling_params)
-        ids, cache, tokens, logprobs = torch.tensor([prompt_ids]), None, [], []
-        while len(tokens) < told["max_tokens"]:
-            found = self.model(ids, past_key_values=cache, use_cache=True)
-            cache = found.past_key_values
-            logits = found.logits[0, -1].float()
-            for token, bias in told.get("logit_bias", {}).items():
-                logits[token] += bias
-            chances = (logits / max(told["temperature"], 1e-5)).log_softmax(-1)
-            token = int(chances.exp().multinomial(1)) if told["temperature"] else int(chances.argmax())
-            tokens.append(token)
-            logprobs.append(float(chances[token]))
-            if token in told["stop_token_ids"]:
-                break
-            ids = torch.tensor([[token]])
-        return TokenOutput(
-            token_ids=tokens, log_probs=logprobs, stop_reason="completed", extra_fields={"global_steps": self.step}
-        )
-
-    async def nothing(self, *args, **more):
-        return None
-
-    sleep = wake_up = clear_kv_cache = abort_all_requests = resume_generation = nothing
-    release_kv_cache = resume_kv_cache = start_profile = stop_profile = nothing
 
 
 class Replica(RolloutReplica):
