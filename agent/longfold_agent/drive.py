@@ -5,13 +5,25 @@ can be continued.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from longfold_agent.errors import InvalidReply
 from longfold_agent.fold import Fold
 from longfold_agent.protocols import Engine, Profile, Request, Tokens
-from longfold_agent.types import Call, CallKind, Chunk, Completion, EndOfText, Prompt, Reply, Step, Update, UpdateKind
+from longfold_agent.types import (
+    Call,
+    CallKind,
+    Chunk,
+    Completion,
+    EndOfText,
+    Prompt,
+    Reply,
+    Step,
+    Stop,
+    Update,
+    UpdateKind,
+)
 
 
 async def stream(
@@ -70,41 +82,49 @@ class Rollout:
 async def batch(
     folds: Sequence[Fold],
     chunks: Sequence[Sequence[Chunk]],
-    profile: Profile,
+    profile: Profile | Sequence[Profile],
     engine: Engine,
     tokens: Tokens,
     *,
     want_ids: bool = False,
+    cut: Callable[[Rollout], Stop | None] = lambda rollout: None,
 ) -> list[Rollout]:
     """Drive all `folds` to their answers, every open call of a round in one `engine.complete`. Rounds grow smaller as
     folds end.
 
-    chunks: the chunks of each fold's text, `chunks[i][n].index == n`. want_ids: ask for sampled ids and logprobs.
-    Raises `EngineError` from the engine, ValueError when `chunks` does not match `folds`.
+    chunks: the chunks of each fold's text, `chunks[i][n].index == n`. profile: one for all folds, or one for each
+    (they may then sample differently). want_ids: ask for ids and logprobs. cut: asked before every call whether the
+    reading ends now, and why; the answer then comes from what has been read.
+    Raises `EngineError` from the engine, ValueError when `chunks` or the profiles do not match `folds`.
     """
     if len(folds) != len(chunks) or any(chunk.index != at for text in chunks for at, chunk in enumerate(text)):
         raise ValueError("batch needs the whole text of every fold, its chunks numbered from 0")
+    profiles = profile if isinstance(profile, Sequence) else [profile] * len(folds)
+    if len(profiles) != len(folds):
+        raise ValueError(f"{len(profiles)} profiles for {len(folds)} folds")
     rollouts = [Rollout(fold) for fold in folds]
     while True:
         asked: list[tuple[int, Call, str]] = []
         for i, rollout in enumerate(rollouts):
             fold = _past_end(rollout.fold, len(chunks[i]))
+            if (why := cut(rollout)) is not None:
+                fold = fold.cut(why)
             rollouts[i] = replace(rollout, fold=fold)
             for call in () if rollout.failure else fold.pending():
                 asked.append((i, call, "" if call.chunk is None else chunks[i][call.chunk].text))
         if not asked:
             return rollouts
-        prompts = [profile.render(call, text) for _, call, text in asked]
+        prompts = [profiles[i].render(call, text) for i, call, text in asked]
         requests = [
-            Request(prompt, profile.sampling(call), want_ids=want_ids)
-            for prompt, (_, call, _) in zip(prompts, asked, strict=True)
+            Request(prompt, profiles[i].sampling(call), want_ids=want_ids)
+            for prompt, (i, call, _) in zip(prompts, asked, strict=True)
         ]
         completions = await engine.complete(requests)
         for (i, call, text), prompt, completion in zip(asked, prompts, completions, strict=True):
             rollout, step, failure = rollouts[i], None, ""
             fold = rollout.fold
             try:
-                fold, step = fold.advance(call.id, read_reply(profile, call, completion, text, tokens))
+                fold, step = fold.advance(call.id, read_reply(profiles[i], call, completion, text, tokens))
             except InvalidReply as error:
                 failure = str(error)
             rollouts[i] = Rollout(fold, (*rollout.turns, Turn(call, prompt, completion, step)), failure)

@@ -78,6 +78,8 @@ class Completion:
     """The sampled ids, when asked for (rollouts)."""
     logprobs: tuple[float, ...] = ()
     """Natural-log probability of each sampled id, when asked for."""
+    prompt_ids: tuple[int, ...] = ()
+    """The prompt's ids as the engine saw them, chat template and all, when asked for."""
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -116,6 +117,25 @@ async def test_the_batch_grows_smaller_as_folds_end() -> None:
         ["read/0", "answer"],
         ["answer"],
     ]
+
+
+async def test_a_batch_may_cut_each_reading_and_sample_each_fold_differently() -> None:
+    warm = replace(PROFILE, temperature=0.7)
+    engine = ScriptedEngine("KEEP")
+    folds, texts = [begin(), begin("r")], [chunks(["a", "b", "c"])] * 2
+    rollouts = await batch(
+        folds, texts, [PROFILE, warm], engine, TOKENS,
+        cut=lambda rollout: Stop.TOKENS if rollout.fold.query.core == "r" and rollout.turns else None,
+    )  # fmt: skip
+    assert [[turn.call.id for turn in rollout.turns] for rollout in rollouts] == [
+        ["read/0", "read/1", "read/2", "answer"],
+        ["read/0", "answer"],
+    ]
+    assert [rollout.fold.stop for rollout in rollouts] == [None, Stop.TOKENS]
+    temperatures = [request.sampling.temperature for request in engine.requests]
+    assert temperatures == [0.0, 0.7, 0.0, 0.7, 0.0, 0.0]
+    with pytest.raises(ValueError, match="1 profiles for 2 folds"):
+        await batch(folds, texts, [PROFILE], engine, TOKENS)
 
 
 async def test_a_stream_yields_what_each_reply_changed() -> None:

@@ -91,19 +91,20 @@ async def test_a_chat_reply_separates_reasoning(engines: Make) -> None:
 
 
 async def test_ids_and_logprobs_come_when_asked_for(engines: Make) -> None:
-    plain = text("ab", "stop", token_ids=[1, 2], logprobs={"token_logprobs": [-0.5, -1.5]})
+    plain = text("ab", "stop", token_ids=[1, 2], logprobs={"token_logprobs": [-0.5, -1.5]}, prompt_token_ids=[7, 8])
     content = [{"token": "a", "logprob": -0.25}]
     chat = {
+        "prompt_token_ids": [9],
         "choices": [
             {"message": {"content": "a"}, "finish_reason": "stop", "token_ids": [3], "logprobs": {"content": content}}
-        ]
+        ],
     }
     torn = text("ab", "stop", token_ids=[1, 2], logprobs={"token_logprobs": [-0.5]})
     async with Server(always(http(200, plain), http(200, chat), http(200, torn))) as server:
         engine = engines(server.url)
-        for request, ids, logprobs in ((READ, (1, 2), (-0.5, -1.5)), (CHAT, (3,), (-0.25,))):
+        for request, prompt, ids, logprobs in ((READ, (7, 8), (1, 2), (-0.5, -1.5)), (CHAT, (9,), (3,), (-0.25,))):
             found = (await engine.complete([Request(request.prompt, request.sampling, want_ids=True)]))[0]
-            assert (found.token_ids, found.logprobs) == (ids, logprobs)
+            assert (found.prompt_ids, found.token_ids, found.logprobs) == (prompt, ids, logprobs)
         with pytest.raises(EngineProtocolError, match="2 token ids but 1 logprobs"):
             await engine.complete([Request(READ.prompt, READ.sampling, want_ids=True)])
     assert [seen.body["logprobs"] for seen in server.seen] == [1, True, 1]

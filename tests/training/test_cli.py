@@ -93,3 +93,20 @@ def test_a_stopped_run_goes_on_and_ends_in_a_policy_folder(
     assert main([*arguments, "--resume"]) == 0
     assert (policy / "model.safetensors").read_bytes() == before
     assert (policy / "README.md").read_text() == card
+
+
+def test_a_stage_tells_what_it_lacks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "demo/memory"]) == 2
+    assert "--out is needed" in capsys.readouterr().err
+    assert main(["run", "demo/memory", "--out", str(tmp_path / "run"), "--set", "start=nowhere"]) == 1
+    assert capsys.readouterr().err.endswith("longfold-train: the policy nowhere does not exist\n")
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_report_is_a_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.json").write_text('{"recipe": {"kind": "merge"}}')
+    assert main(["report", str(tmp_path), "--out", str(tmp_path / "page.html")]) == 0
+    assert "<td>run</td><td>merge</td>" in (tmp_path / "page.html").read_text()
+    assert main(["report", str(tmp_path / "nowhere"), "--out", str(tmp_path / "page.html")]) == 1
+    assert "no run in" in capsys.readouterr().err

@@ -11,9 +11,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from threading import Event
 from types import FrameType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress
 
 INTERRUPTED = 130
 """Exit status after Ctrl-C, as shells count it."""
+_EXTRAS = dict.fromkeys(("numpy", "safetensors", "torch", "transformers"), "torch") | {"peft": "lora"}
+"""Which extra brings an optional package."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -35,7 +42,36 @@ def parser() -> argparse.ArgumentParser:
         action="store_true",
         help="go on from the checkpoints in DIR; --seed and --threads must be as the run began with",
     )
+    _stage_commands(commands)
     return top
+
+
+def _stage_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    stage = commands.add_parser(
+        "run",
+        help="run one stage by its recipe",
+        description="Run one stage by its recipe. Values set here win over the recipe's, and those over the defaults. "
+        "Ctrl-C stops training after the present step and leaves a checkpoint from which --resume goes on.",
+    )
+    stage.add_argument("recipe", help="a TOML file, or the name of a shipped recipe, such as demo/memory")
+    stage.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        dest="settings",
+        metavar="KEY=VALUE",
+        help="a value of the recipe, such as optimiser.learning_rate=1e-4; may be given several times",
+    )
+    stage.add_argument("--out", type=Path, metavar="DIR", help="run folder (needed unless --dry-run)")
+    stage.add_argument("--resume", action="store_true", help="go on from the checkpoint in DIR, where there is one")
+    stage.add_argument("--threads", type=_positive, default=None, help="cores to use (default: torch's choice)")
+    stage.add_argument(
+        "--dry-run", action="store_true", help="check the recipe, print it with all its defaults, run nothing"
+    )
+    commands.add_parser("recipes", help="list the shipped recipes")
+    report = commands.add_parser("report", help="write one HTML page about runs: rewards, entropy, accuracy by stage")
+    report.add_argument("folders", type=Path, nargs="+", metavar="DIR", help="run folders, or folders that hold some")
+    report.add_argument("--out", type=Path, required=True, metavar="FILE", help="the page")
 
 
 def _positive(text: str) -> int:
@@ -47,17 +83,19 @@ def _positive(text: str) -> int:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     given = parser().parse_args(arguments)
+    from longfold_agent.errors import AgentError
     from longfold_training.errors import TrainingError
 
     try:
-        return _demo(given)
-    except TrainingError as error:
+        return {"demo": _demo, "run": _run, "recipes": _recipes, "report": _report}[given.command](given)
+    except (TrainingError, AgentError) as error:
         sys.stderr.write(f"longfold-train: {error}\n")
         return 1
     except ModuleNotFoundError as error:
-        if error.name not in ("numpy", "safetensors", "torch"):
+        extra = _EXTRAS.get(error.name or "")
+        if extra is None:
             raise
-        sys.stderr.write(f"longfold-train: {error.name} is missing; install longfold-training[torch]\n")
+        sys.stderr.write(f"longfold-train: {error.name} is missing; install longfold-training[{extra}]\n")
         return 1
     except KeyboardInterrupt:
         sys.stderr.write("longfold-train: interrupted\n")
@@ -81,16 +119,26 @@ def _interrupts() -> Iterator[Event]:
             signal.signal(number, handler)
 
 
+def _progress(console: Console) -> Progress:
+    """A bar with elapsed and estimated time and a note."""
+    from rich import progress
+
+    return progress.Progress(
+        progress.TextColumn("{task.description}"),
+        progress.BarColumn(),
+        progress.MofNCompleteColumn(),
+        progress.TimeElapsedColumn(),
+        progress.TextColumn("left"),
+        progress.TimeRemainingColumn(),
+        progress.TextColumn("{task.fields[note]}"),
+        console=console,
+        # A step may take minutes, so the estimate looks far back.
+        speed_estimate_period=3600,
+    )
+
+
 def _demo(given: argparse.Namespace) -> int:
     from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
 
     from longfold_training.demo.export import export, model_card
     from longfold_training.demo.train import Config, Run, validate
@@ -98,17 +146,8 @@ def _demo(given: argparse.Namespace) -> int:
     console = Console(stderr=True)
     console.print("Preparing the text and the tokenizer (about half a minute).")
     run = Run(given.out, Config(seed=given.seed, threads=given.threads), resume=given.resume)
-    columns = (
-        TextColumn("training"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
-    )
     config = run.config
-    with _interrupts() as asked, Progress(*columns, console=console) as progress:
+    with _interrupts() as asked, _progress(console) as progress:
         task = progress.add_task("training", total=config.steps, completed=run.step, note="")
         for row in run.train(stopped=asked.is_set):
             found = row.get("validation", {})
@@ -121,6 +160,62 @@ def _demo(given: argparse.Namespace) -> int:
     card = model_card(config.shape, run.step, run.tokens, config.seed, figures)
     folder = export(run.policy, run.tokenizer, given.out / "policy", card)
     console.print(f"Policy written to {folder}")
+    return 0
+
+
+def _run(given: argparse.Namespace) -> int:
+    from longfold_training.recipes import load
+    from longfold_training.stages import missing
+
+    recipe = load(given.recipe, given.settings)
+    if given.dry_run:
+        sys.stdout.write(recipe.model_dump_json(indent=2) + "\n")
+        for path in missing(recipe):
+            sys.stderr.write(f"longfold-train: not there yet: {path}\n")
+        return 0
+    if given.out is None:
+        sys.stderr.write("longfold-train: --out is needed to run a stage\n")
+        return 2
+    from rich.console import Console
+
+    from longfold_training.stages import run
+
+    if given.threads is not None:
+        import torch
+
+        torch.set_num_threads(given.threads)
+    console = Console(stderr=True)
+    with _interrupts() as asked, _progress(console) as progress:
+        task = progress.add_task(recipe.kind, total=None, note="")
+
+        def watch(done: int, total: int, note: str) -> None:
+            progress.update(task, completed=done, total=total, note=note)
+            if asked.is_set() and recipe.kind != "reinforce":
+                # Only training has a checkpoint to stop at.
+                raise KeyboardInterrupt
+
+        made = run(recipe, given.out, resume=given.resume, watch=watch, stopped=asked.is_set)
+    if made is None:
+        console.print("Stopped; go on with --resume.")
+        return INTERRUPTED
+    console.print(f"Written: {made}")
+    return 0
+
+
+def _recipes(given: argparse.Namespace) -> int:
+    from longfold_training.recipes import shipped
+
+    sys.stdout.write("".join(f"{name}\n" for name in shipped()))
+    return 0
+
+
+def _report(given: argparse.Namespace) -> int:
+    from longfold_training.folders import whole_file
+    from longfold_training.report import render
+
+    page = render(given.folders)
+    with whole_file(given.out) as part:
+        part.write_text(page, encoding="utf-8")
     return 0
 
 

@@ -1,15 +1,15 @@
-"""Runs completions concurrently; the first error cancels the others and is raised as itself, not inside a group."""
+"""Runs calls concurrently; the first error cancels the others and is raised as itself, not inside a group."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
-from longfold_agent.types import Completion
+T = TypeVar("T")
 
 
-async def gather(calls: Sequence[Coroutine[Any, Any, Completion]]) -> list[Completion]:
+async def gather(calls: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
     """Results in the order of the calls. When it raises or is cancelled, no call is left running."""
     if len(calls) == 1:
         return [await calls[0]]

@@ -12,6 +12,7 @@ import asyncio
 import inspect
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 
 from longfold_agent.engines.gather import gather
 from longfold_agent.protocols import Delta, Request
@@ -129,9 +130,7 @@ class ScriptedEngine:
         usage = Usage(self._count(prompt_text(request.prompt)), self._count(text))
         if isinstance(reply, str):
             return Completion(reply, "stop", usage)
-        return Completion(
-            reply.text, reply.finish_reason, usage, reply.reasoning, reply.stop_reason, reply.token_ids, reply.logprobs
-        )
+        return replace(reply, usage=usage)
 
     async def _scripted(self, request: Request) -> Scripted:
         if isinstance(self._script, str | Completion | BaseException):

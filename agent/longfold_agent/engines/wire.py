@@ -81,6 +81,7 @@ class Reply:
         self._where = where
         self._text: list[str] = []
         self._reasoning: list[str] = []
+        self._prompt: tuple[int, ...] = ()
         self._ids: list[int] = []
         self._logprobs: list[float] = []
         self._usage = Usage()
@@ -96,6 +97,9 @@ class Reply:
             choices = payload["choices"]
             if payload.get("usage"):
                 self._usage = _usage(payload["usage"])
+            if self._request.want_ids:  # vLLM tells a prompt's ids beside the choices of a chat, inside a completion's
+                told = payload.get("prompt_token_ids") or (choices and choices[0].get("prompt_token_ids"))
+                self._prompt = tuple(told or self._prompt)
             return self._choice(choices[0]) if choices else ""
         except (ValueError, LookupError, TypeError, AttributeError) as error:
             raise EngineProtocolError(
@@ -120,6 +124,7 @@ class Reply:
             stop_reason=self._stop,
             token_ids=tuple(self._ids),
             logprobs=tuple(self._logprobs),
+            prompt_ids=self._prompt,
         )
 
     def _choice(self, choice: Mapping[str, Any]) -> str:

@@ -1,0 +1,213 @@
+"""Whole stages on a policy that can learn one thing: of two letters, to say the one that is right."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from longfold_training.errors import CheckpointError, DataError, RecipeError, StorageError
+from longfold_training.recipes import load
+from longfold_training.stages import missing, run
+
+Bigram = Callable[[Mapping[str, Mapping[str, float]]], Path]
+Letters = Callable[..., Path]
+LEARN = (
+    "steps=5", "questions=4", "rollouts.group=4", "limits.chunk_tokens=64", "optimiser.learning_rate=0.005",
+    "checkpoint_every=2", "aepo.enabled=false",
+)  # fmt: skip
+
+
+def rows(folder: Path) -> list[dict[str, Any]]:
+    """A run's figures without its times."""
+    lines = (folder / "metrics.jsonl").read_text().splitlines()
+    return [{key: value for key, value in json.loads(line).items() if "seconds" not in key} for line in lines]
+
+
+def weights(policy: Path) -> dict[str, torch.Tensor]:
+    return load_file(policy / "model.safetensors")
+
+
+def same(one: Path, other: Path) -> bool:
+    first, second = weights(one), weights(other)
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_the_whole_way(bigram: Bigram, letters: Letters, tmp_path: Path) -> None:
+    # The likelier letter is the wrong one: nearly half of the attempts are right, and no greedy answer.
+    start, data = bigram({"<ans>": {"A": 11.9, "B": 12.0}}), letters()
+    told: list[str] = []
+    policy = run(
+        load("demo/memory", [*LEARN, f"start={start}", f"data={data}"]),
+        tmp_path / "memory",
+        watch=lambda done, total, note: told.append(f"{done}/{total} {note}"),
+    )
+    assert policy == tmp_path / "memory" / "policy"
+    figures = rows(tmp_path / "memory")
+    assert 0.1 < figures[0]["reward"] < 0.8
+    assert [row["step"] for row in figures] == [1, 2, 3, 4, 5] and told[-1].startswith("5/5 reward ")
+    assert (figures[0]["trajectories"], figures[0]["keep"], figures[0]["invalid"]) == (16, 1.0, 0.0)
+    assert {"score/one", "score/two", "advantage/one", "entropy", "tokens"} <= figures[0].keys()
+    assert figures[0]["different_rows"] < figures[0]["rows"]
+
+    full = run(load("demo/full-context", [*LEARN, f"start={start}", f"data={data}", "seed=1"]), tmp_path / "full")
+    merged = run(load("demo/merge", [f"base={start}", f'sources=["{policy}", "{full}"]']), tmp_path / "merge")
+    assert merged is not None
+    assert json.loads((tmp_path / "merge" / "merge.json").read_text())["changed"] > 0.5
+    exported = run(load("demo/export", [f"start={merged}"]), tmp_path / "export")
+    assert exported is not None
+    assert {tensor.dtype for tensor in weights(exported).values()} == {torch.bfloat16}
+    assert json.loads((exported / "config.json").read_text())["dtype"] == "bfloat16"
+
+    settings = [f"data={data}", "limits.chunk_tokens=64"]
+    results = []
+    for name, one in (("before", start), ("after", exported)):
+        made = run(load("demo/evaluate", [*settings, f"start={one}"]), tmp_path / name)
+        assert made is not None
+        results.append(json.loads(made.read_text()))
+    before, after = results
+    assert (before["reward"], after["reward"]) == (0.0, 1.0)
+    assert after["by_task"] == {task: {"reward": 1.0, "questions": 2} for task in ("one", "two")}
+    answers = [json.loads(line) for line in (tmp_path / "after" / "answers.jsonl").read_text().splitlines()]
+    assert [(answer["id"], answer["answer"], answer["score"]) for answer in answers] == [
+        (f"q{number}", "A", 1.0) for number in range(4)
+    ]
+
+    from longfold_training.report import render
+
+    page = render([tmp_path])
+    for name in ("memory", "full", "merge", "export", "before", "after"):
+        assert f"<td>{name}</td>" in page
+    assert page.count("<svg") >= 10 and "entropy, nats" in page
+
+
+def test_a_resumed_run_is_the_unbroken_one(bigram: Bigram, letters: Letters, tmp_path: Path) -> None:
+    recipe = load("demo/memory", [*LEARN, f"start={bigram({})}", f"data={letters(6)}"])
+    whole = run(recipe, tmp_path / "whole")
+    broken = tmp_path / "broken"
+
+    class Killed(BaseException):
+        pass
+
+    def kill(done: int, total: int, note: str) -> None:
+        if done == 3:
+            raise Killed
+
+    with pytest.raises(Killed):
+        run(recipe, broken, watch=kill)
+    assert len(rows(broken)) == 3 and not (broken / "policy").exists()
+    asked = iter([False, True])
+    # From the checkpoint after step 2 on; asked to stop after step 4.
+    assert run(recipe, broken, resume=True, stopped=lambda: next(asked)) is None
+    assert [row["step"] for row in rows(broken)] == [1, 2, 3, 4]
+    resumed = run(recipe, broken, resume=True)
+    assert whole is not None and resumed is not None
+    assert rows(broken) == rows(tmp_path / "whole")
+    assert same(whole, resumed)
+    assert not list(broken.rglob("*.part*"))
+
+
+def test_a_full_disk_ends_the_run_and_keeps_the_checkpoint(bigram: Bigram, letters: Letters, tmp_path: Path) -> None:
+    recipe = load("demo/memory", [*LEARN, f"start={bigram({})}", f"data={letters()}"])
+
+    def fill(done: int, total: int, note: str) -> None:
+        if done == 2:
+            (tmp_path / "run" / "checkpoint.pt.part").symlink_to("/dev/full")
+
+    with pytest.raises(StorageError, match=r"cannot write .*checkpoint.pt"):
+        run(recipe, tmp_path / "run", watch=fill)
+    assert torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)["step"] == 2
+    assert run(recipe, tmp_path / "run", resume=True) is not None
+
+
+def test_select_keeps_what_can_still_teach(bigram: Bigram, letters: Letters, tmp_path: Path) -> None:
+    settings = ["limits.chunk_tokens=64", "limits.input_tokens=9000", f"data={letters(3)}", "rollouts.group=6"]
+    made = run(load("demo/select", [f"start={bigram({})}", *settings]), tmp_path / "open")
+    assert made is not None
+    kept = {json.loads(line)["id"] for line in made.read_text().splitlines()}
+    measured = [json.loads(line) for line in (tmp_path / "open" / "rewards.jsonl").read_text().splitlines()]
+    assert {one["id"]: len(one["rewards"]) for one in measured} == {"q0": 6, "q1": 6, "q2": 6}
+    assert kept == {one["id"] for one in measured if 0 < sum(one["rewards"]) < 6} != set()
+    with pytest.raises(DataError, match="none of 3 questions"):
+        run(load("demo/select", [f"start={bigram({'<ans>': {'A': 12.0}})}", *settings]), tmp_path / "closed")
+
+
+def test_a_policy_that_is_none_is_told(bigram: Bigram, letters: Letters, tmp_path: Path) -> None:
+    data, start = letters(), bigram({})
+    recipe = load("demo/memory", [*LEARN, f"start={tmp_path / 'nowhere'}", f"data={data}"])
+    assert missing(recipe) == [f"start: {tmp_path / 'nowhere'}"]
+    with pytest.raises(CheckpointError, match="nowhere does not exist"):
+        run(recipe, tmp_path / "run")
+    (start / "model.safetensors").write_bytes(b"no weights")
+    with pytest.raises(CheckpointError, match="holds no policy that can be loaded"):
+        run(load("demo/memory", [*LEARN, f"start={start}", f"data={data}"]), tmp_path / "run")
+    (start / "config.json").unlink()
+    with pytest.raises(CheckpointError, match="is no policy folder: it has no config"):
+        run(load("demo/memory", [*LEARN, f"start={start}", f"data={data}"]), tmp_path / "run")
+
+
+def test_another_tokenizer_is_told(bigram: Bigram, letters: Letters, tmp_path: Path) -> None:
+    start, other, data = bigram({}), bigram({}), letters()
+    spec = json.loads((other / "tokenizer.json").read_text())
+    for token in spec["added_tokens"]:
+        token["content"] = token["content"].replace("<keep>", "<stay>")
+    (other / "tokenizer.json").write_text(json.dumps(spec))
+    with pytest.raises(CheckpointError, match="another tokenizer than the demo policies"):
+        run(load("demo/memory", [*LEARN, f"start={other}", f"data={data}"]), tmp_path / "run")
+    with pytest.raises(CheckpointError, match="another tokenizer"):
+        run(load("demo/merge", [f"base={start}", f'sources=["{start}", "{other}"]']), tmp_path / "merge")
+    config = json.loads((start / "config.json").read_text())
+    (start / "config.json").write_text(json.dumps(config | {"vocab_size": 200}))
+    with pytest.raises(CheckpointError, match="tokenizer"):
+        run(load("demo/memory", [*LEARN, f"start={start}", f"data={data}"]), tmp_path / "run")
+
+
+def test_data_that_cannot_be_used_is_told(bigram: Bigram, letters: Letters, tmp_path: Path) -> None:
+    start, data = bigram({}), letters()
+
+    def told(text: str, *settings: str) -> str:
+        data.write_text(text)
+        with pytest.raises(DataError) as error:
+            run(load("demo/memory", [*LEARN, f"start={start}", f"data={data}", *settings]), tmp_path / "run")
+        return str(error.value)
+
+    good = data.read_text()
+    assert "holds no problem" in told("")
+    assert "has no problem of at most 10 tokens" in told(good, "limits.input_tokens=10")
+    assert ":1: task: Field required" in told(good.replace('"task": "one", ', ""))
+    assert "of each of 2 tasks" in told(good, "questions=1")
+    data.unlink()
+    with pytest.raises(DataError, match="cannot read"):
+        run(load("demo/memory", [*LEARN, f"start={start}", f"data={data}"]), tmp_path / "run")
+
+
+def test_a_judge_without_its_key_is_told(bigram: Bigram, letters: Letters, tmp_path: Path) -> None:
+    judge = ["judge.url=http://127.0.0.1:9", "judge.api_key_variable=NO_SUCH_KEY"]
+    recipe = load("demo/evaluate", [f"start={bigram({})}", f"data={letters()}", *judge])
+    with pytest.raises(RecipeError, match="NO_SUCH_KEY is not set"):
+        run(recipe, tmp_path / "run")
+
+
+def test_problems_follow_from_their_seed(bigram: Bigram, tmp_path: Path) -> None:
+    settings = [f"start={bigram({})}", "documents=2", "chunks=[1, 2]", "chunk_tokens=512"]
+    made = [
+        run(load("demo/problems", [*settings, f"seed={seed}"]), tmp_path / name)
+        for name, seed in (("a", 0), ("b", 0), ("c", 1))
+    ]
+    texts = [path.read_text() for path in made if path is not None]
+    assert texts[0] == texts[1] != texts[2]
+    lines = [json.loads(line) for line in texts[0].splitlines()]
+    assert [line["task"] for line in lines] == ["single", "update", "choice"] * 2
+    with pytest.raises(RecipeError, match="families: sonnet unknown; there are single"):
+        run(load("demo/problems", [*settings, 'families=["sonnet"]']), tmp_path / "d")
+
+
+def test_batches_without_balance_are_drawn_from_all(bigram: Bigram, letters: Letters, tmp_path: Path) -> None:
+    settings = [*LEARN, f"start={bigram({})}", f"data={letters()}", "balanced=false", "questions=1", "steps=1"]
+    assert run(load("demo/memory", settings), tmp_path / "run") is not None
+    assert rows(tmp_path / "run")[0]["groups"] == 1

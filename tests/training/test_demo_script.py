@@ -1,0 +1,74 @@
+"""The pipeline's script: every stage it asks for is a recipe that can be run, on what stages before it made."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from longfold_training.recipes import Recipe, load
+
+SCRIPT = Path(__file__).parents[2] / "training" / "runs" / "demo.sh"
+STAND_IN = """#!/usr/bin/env bash
+# Notes the command and leaves what its stage would leave.
+for word in "$@"; do printf '%s\\t' "$word"; done >> "$NOTES"
+echo >> "$NOTES"
+out=
+while [ $# -gt 0 ]; do [ "$1" = --out ] && out=$2; shift; done
+case "$out" in
+  *.html) : > "$out" ;;
+  */problems* | */select*) mkdir -p "$out"; : > "$out/problems.jsonl" ;;
+  */evaluate*) mkdir -p "$out"; : > "$out/results.json" ;;
+  *) mkdir -p "$out/policy"; : > "$out/policy/config.json" ;;
+esac
+"""
+
+
+@pytest.fixture
+def asked(tmp_path: Path) -> list[list[str]]:
+    """The commands of the script, run twice: the second time it finds everything done."""
+    stand_in, notes = tmp_path / "train", tmp_path / "notes"
+    stand_in.write_text(STAND_IN)
+    stand_in.chmod(0o755)
+    told = {"RUN": "out", "SEED": "3", "STEPS": "2", "TRAIN": str(stand_in), "NOTES": str(notes)}
+    for _ in range(2):
+        subprocess.run([SCRIPT], cwd=tmp_path, env={**os.environ, **told}, check=True, capture_output=True)
+    return [line.rstrip("\t").split("\t") for line in notes.read_text().splitlines()]
+
+
+def recipe_of(command: list[str]) -> Recipe:
+    settings = [command[place + 1] for place, word in enumerate(command) if word == "--set"]
+    return load(command[1], settings)
+
+
+def test_every_stage_can_be_run_on_what_was_made_before(asked: list[list[str]]) -> None:
+    made: set[Path] = set()
+    for command in asked[:-2]:
+        out = Path(command[command.index("--out") + 1])
+        if command[0] == "run":
+            recipe = recipe_of(command)
+            assert recipe.seed == 3
+            for name in ("start", "data", "base"):
+                assert getattr(recipe, name, None) is None or getattr(recipe, name) in made
+            assert set(getattr(recipe, "sources", ())) <= made
+            assert getattr(recipe, "steps", 2) == 2
+        made |= {out / "policy", out / "problems.jsonl"}
+
+
+def test_the_stages_are_the_papers(asked: list[list[str]]) -> None:
+    names = [Path(command[command.index("--out") + 1]).name for command in asked if command[0] == "run"]
+    order = ["full-context-1", "full-context-2", "full-context-3", "memory", "merge", "full-context-4", "export"]
+    trained = [Path(command[command.index("--out") + 1]) for command in asked if command[0] != "report"]
+    assert [path.name for path in trained if path.name in order and path.parent.name == "out"] == order
+    assert trained[0] == Path("out/warm") and asked[0][0] == "demo"
+    evaluated = [path.name for path in trained if path.parent.name == "evaluate"]
+    assert evaluated == ["warm", *order[:-1]]
+    assert len(names) == len(set(trained)) - 1
+
+
+def test_what_is_done_is_not_done_again(asked: list[list[str]]) -> None:
+    # The report is written anew; everything else stands.
+    assert [command[0] for command in asked[-2:]] == ["report", "report"]
+    assert sum(command[0] == "demo" for command in asked) == 1

@@ -1,0 +1,90 @@
+"""A run's folder: it goes on only where it was begun, and never from half a file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from longfold_training.errors import CheckpointError, StorageError
+from longfold_training.recipes import Recipe, load
+from longfold_training.run_folder import RunFolder
+
+
+@pytest.fixture
+def recipe() -> Recipe:
+    return load("demo/memory")
+
+
+def begun(folder: Path, recipe: Recipe) -> RunFolder:
+    run = RunFolder(folder, recipe, {"data": "one"})
+    run.begin(0)
+    for step in (1, 2, 3):
+        run.record({"step": step, "reward": step / 10})
+    run.save({"step": 2})
+    run.close()
+    return run
+
+
+def test_it_says_what_was_run(tmp_path: Path, recipe: Recipe) -> None:
+    begun(tmp_path, recipe)
+    told = json.loads((tmp_path / "config.json").read_text())
+    assert told["recipe"] == recipe.model_dump(mode="json")
+    assert told["inputs"] == {"data": "one"}
+    assert told["versions"]["torch"] == torch.__version__
+    assert len(told["commit"]) >= 40
+
+
+def test_a_resumed_run_takes_the_later_steps_again(tmp_path: Path, recipe: Recipe) -> None:
+    begun(tmp_path, recipe)
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 4, "rew')
+    again = RunFolder(tmp_path, recipe, {"data": "one"}, resume=True)
+    assert again.goes_on and again.load() == {"step": 2}
+    again.begin(2)
+    again.record({"step": 3, "reward": 1.0})
+    rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert rows == [{"step": 1, "reward": 0.1}, {"step": 2, "reward": 0.2}, {"step": 3, "reward": 1.0}]
+
+
+def test_it_is_not_overwritten_by_accident(tmp_path: Path, recipe: Recipe) -> None:
+    begun(tmp_path, recipe)
+    with pytest.raises(CheckpointError, match="go on with --resume, or choose another folder"):
+        RunFolder(tmp_path, recipe, {"data": "one"})
+
+
+def test_other_settings_or_inputs_do_not_go_on(tmp_path: Path, recipe: Recipe) -> None:
+    begun(tmp_path, recipe)
+    other = load("demo/memory", ["aepo.low=0.001", "seed=3"])
+    with pytest.raises(CheckpointError, match=r"other settings \(recipe.aepo.low, recipe.seed\)"):
+        RunFolder(tmp_path, other, {"data": "one"}, resume=True)
+    with pytest.raises(CheckpointError, match=r"other settings \(inputs.data\)"):
+        RunFolder(tmp_path, recipe, {"data": "two"}, resume=True)
+
+
+def test_a_full_disk_keeps_the_last_checkpoint(tmp_path: Path, recipe: Recipe) -> None:
+    run = begun(tmp_path, recipe)
+    (tmp_path / "checkpoint.pt.part").symlink_to("/dev/full")
+    with pytest.raises(StorageError, match=r"cannot write .*checkpoint.pt"):
+        run.save({"step": 3, "weights": torch.zeros(100_000)})
+    assert run.load() == {"step": 2}
+    (tmp_path / "metrics.jsonl").unlink()
+    (tmp_path / "metrics.jsonl").symlink_to("/dev/full")
+    with pytest.raises(StorageError, match="No space left on device"):
+        run.record({"step": 4})
+
+
+def test_a_checkpoint_that_is_none(tmp_path: Path, recipe: Recipe) -> None:
+    begun(tmp_path, recipe)
+    (tmp_path / "checkpoint.pt").write_bytes(b"nothing")
+    with pytest.raises(CheckpointError, match="cannot read"):
+        RunFolder(tmp_path, recipe, {"data": "one"}, resume=True).load()
+
+
+def test_tensorboard_holds_the_same_figures(tmp_path: Path, recipe: Recipe) -> None:
+    pytest.importorskip("tensorboardX")
+    begun(tmp_path, recipe)
+    (events,) = (tmp_path / "tensorboard").iterdir()
+    assert events.read_bytes().count(b"reward") == 3

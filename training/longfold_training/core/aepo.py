@@ -1,0 +1,113 @@
+"""AEPO, the entropy controller of Eq. 11: when negative gradients are left out, and which trajectories that silences.
+Knows no tokens.
+
+Negative gradients raise a policy's entropy; without them it learns from its successes only and its entropy falls. The
+controller drives in the loop, so its state belongs into every checkpoint.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from torch import Tensor
+
+from longfold_training.errors import CheckpointError, DivergedError
+
+
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """The controller's setting.
+
+    Attributes:
+        low: Nats; below it negative gradients come back. Not published. In Figure 11 the entropy swings between about
+            0.10 and 0.30 over 200 steps, so these ends are the default; they hold for the paper's model at temperature
+            0.7, and every other policy needs its own: look at the first steps of a run without the controller.
+        high: Nats; above it trajectories with a negative advantage are masked.
+        start_masked: The state before the first crossing. False, not published: until the entropy has proven too high,
+            the objective is plain GRPO.
+        rule: "paper" is Section 4.4 with hysteresis: between the thresholds the state holds. "snippet" is the rule of
+            the published code: while low < entropy < high, keep only positive advantages with a positive reward; else
+            keep all. It has no memory and lets negative gradients act above `high`, where they raise the entropy
+            further; it is here to be compared with. (That code also averages the entropy over tokens; here both rules
+            see Eq. 11's mean over responses.)
+
+    Raises:
+        ValueError: Not 0 <= low < high, or a threshold is not finite.
+    """
+
+    low: float = 0.10
+    high: float = 0.30
+    start_masked: bool = False
+    rule: Literal["paper", "snippet"] = "paper"
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.low < self.high < math.inf):
+            raise ValueError(f"AEPO needs 0 <= low < high, not {self.low} and {self.high}")
+
+
+class AEPO:
+    """Observes each batch's entropy, then says what the batch's advantages become."""
+
+    def __init__(self, thresholds: Thresholds | None = None) -> None:
+        self.thresholds = thresholds or Thresholds()
+        self.masking = self.thresholds.start_masked and self.thresholds.rule == "paper"
+        """Whether negative advantages are masked at present."""
+        self.switches = 0
+        """How often `masking` has changed."""
+
+    def observe(self, entropy: float) -> bool:
+        """Take the entropy H(pi, B) of the present batch (nats, `batch_entropy`); returns the new `masking`.
+
+        Raises:
+            DivergedError: The entropy is not a finite number.
+        """
+        if not math.isfinite(entropy):
+            raise DivergedError(f"the policy's entropy is {entropy}")
+        low, high = self.thresholds.low, self.thresholds.high
+        before = self.masking
+        if self.thresholds.rule == "snippet":
+            self.masking = low < entropy < high
+        elif entropy > high:
+            self.masking = True
+        elif entropy < low:
+            self.masking = False
+        self.switches += self.masking != before
+        return self.masking
+
+    def apply(self, advantages: Tensor, rewards: Tensor) -> Tensor:
+        """The advantages with the masked trajectories' set to 0; the token weights of Eq. 4 stay as they are.
+
+        (The published snippet removes the masked rows from the batch instead, so that its token-mean divides by fewer
+        tokens: its step grows by that factor, which an optimiser such as Adam hardly notices.)
+
+        Args:
+            advantages: (trajectories,).
+            rewards: (trajectories,); only the rule "snippet" looks at them.
+
+        Returns:
+            (trajectories,), a new tensor.
+        """
+        if not self.masking:
+            return advantages.clone()
+        kept = advantages >= 0
+        if self.thresholds.rule == "snippet":
+            kept = (advantages > 0) & (rewards > 0)
+        return advantages.masked_fill(~kept, 0.0)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps, as plain values."""
+        return {"masking": self.masking, "switches": self.switches}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on where `state_dict` was taken.
+
+        Raises:
+            CheckpointError: The state is not one of this controller's.
+        """
+        masking, switches = state.get("masking"), state.get("switches")
+        if not isinstance(masking, bool) or not isinstance(switches, int):
+            raise CheckpointError("the checkpoint holds no state of the entropy controller")
+        self.masking, self.switches = masking, switches

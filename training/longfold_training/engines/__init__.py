@@ -1,0 +1,1 @@
+"""Engines that run the recipe: each samples rollouts and takes updates over the same core. Knows no recipe value."""

@@ -1,0 +1,220 @@
+"""One update of a local policy from a batch of trajectories (Eq. 4 with Eq. 3 or 7, Eq. 8-11). Knows no rollouts, no
+rewards' rules and no files.
+
+Steps that are token for token the same, as most of a group's are while nothing has been found yet, go through the
+network once; each still counts with its own trajectory's advantage and weight.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from longfold_training.core.advantages import advantages, flat_groups
+from longfold_training.core.aepo import AEPO, Thresholds
+from longfold_training.core.clipping import Clipping, indicator
+from longfold_training.core.entropy import batch_entropy, trajectory_entropies
+from longfold_training.core.loss import policy_loss, sampling_gap
+from longfold_training.core.rows import Row, expand
+from longfold_training.core.trajectory import Step, Trajectory, groups, tasks
+from longfold_training.core.weights import token_weights
+from longfold_training.engines.local.policy import LocalPolicy
+from longfold_training.errors import DivergedError
+from longfold_training.recipes import Reinforce
+
+
+class Learner:
+    """The policy's optimiser and entropy controller.
+
+    Raises `DivergedError` from `learn` when entropy, loss or gradient is not finite; the policy is then as it was.
+    """
+
+    def __init__(self, policy: LocalPolicy, recipe: Reinforce) -> None:
+        self.policy = policy
+        self.recipe = recipe
+        own = recipe.aepo
+        self.aepo = AEPO(Thresholds(own.low, own.high, own.start_masked, own.rule)) if own.enabled else None
+        told = recipe.clipping
+        self.clipping = None if told.level == "none" else Clipping(told.level, told.threshold, told.side)
+        self.optimiser = torch.optim.AdamW(
+            policy.trainable().values(),
+            lr=recipe.optimiser.learning_rate,
+            betas=recipe.optimiser.betas,
+            weight_decay=recipe.optimiser.weight_decay,
+        )
+        self.updates = 0
+
+    def learn(self, trajectories: Sequence[Trajectory]) -> dict[str, float]:
+        """One update; returns figures of the batch, entropy and log-probability gap in nats."""
+        found = advantages(trajectories, self.recipe.advantage)
+        weights = token_weights(trajectories)
+        rows = expand(trajectories, found, weights)
+        sequences = _Sequences(rows)
+        scored = self._score(sequences)
+        each = trajectory_entropies(scored.entropies, scored.mask, scored.owners, len(trajectories))
+        entropy = batch_entropy(each)
+        rewards = torch.tensor([trajectory.reward for trajectory in trajectories], dtype=torch.float64)
+        used = found
+        if self.aepo is not None:
+            self.aepo.observe(entropy)
+            used = self.aepo.apply(found, rewards)
+        if not math.isfinite(entropy):
+            raise DivergedError(f"the policy's entropy is {entropy}")
+        mask = scored.mask
+        if self.clipping is not None:
+            mask = indicator(self.clipping, used, scored.entropies, mask, scored.owners)
+        flat = flat_groups(trajectories)
+        figures = {
+            "entropy": entropy,
+            "masking": float(self.aepo is not None and self.aepo.masking),
+            "groups": float(len(groups(trajectories))),
+            "groups_without_gradient": float(len(flat)),
+            "trajectories": float(len(trajectories)),
+            "rows": float(len(rows)),
+            "different_rows": float(len(sequences.steps)),
+            "silenced": float(((found != 0) & (used == 0)).double().mean()),
+            "logprob_gap": sampling_gap(scored.logprobs, scored.sampled, scored.mask),
+        }
+        for task, members in tasks(trajectories).items():
+            figures[f"advantage/{task}"] = float(found[list(members)].abs().mean())
+        return figures | self._update(expand(trajectories, used, weights), sequences, mask)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps."""
+        return {
+            "weights": {name: weight.detach() for name, weight in self.policy.trainable().items()},
+            "optimiser": self.optimiser.state_dict(),
+            "aepo": None if self.aepo is None else self.aepo.state_dict(),
+            "updates": self.updates,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where `state_dict` was taken."""
+        with torch.no_grad():
+            for name, weight in self.policy.trainable().items():
+                weight.copy_(state["weights"][name])
+        self.optimiser.load_state_dict(state["optimiser"])
+        if self.aepo is not None:
+            self.aepo.load_state_dict(state["aepo"])
+        self.updates = state["updates"]
+
+    @torch.no_grad()
+    def _score(self, sequences: _Sequences) -> _Scored:
+        """Log-probabilities and entropies of the whole batch before the update: AEPO decides on all of it."""
+        steps = sequences.steps
+        longest = max(len(step.completion) for step in steps)
+        logprobs = torch.zeros(len(steps), longest)
+        entropies = torch.zeros(len(steps), longest)
+        for part in self._parts(range(len(steps)), steps):
+            got, uncertain = self.policy.scores(*self._padded([steps[at] for at in part]), self._temperature)
+            sizes = [len(steps[at].completion) for at in part]
+            for at, of_step, spread in zip(
+                part, torch.split(got.cpu(), sizes), torch.split(uncertain.cpu(), sizes), strict=True
+            ):
+                logprobs[at, : len(of_step)] = of_step
+                entropies[at, : len(spread)] = spread
+        mask = torch.zeros(len(sequences.rows), longest, dtype=torch.bool)
+        sampled = torch.zeros(len(sequences.rows), longest)
+        for number, row in enumerate(sequences.rows):
+            mask[number, : len(row.step.completion)] = True
+            sampled[number, : len(row.step.completion)] = torch.tensor(row.step.logprobs)
+        owners = torch.tensor([row.owner for row in sequences.rows])
+        index = torch.tensor(sequences.of_row)
+        return _Scored(logprobs[index], entropies[index], sampled, mask, owners)
+
+    def _update(self, rows: Sequence[Row], sequences: _Sequences, mask: Tensor) -> dict[str, float]:
+        live: dict[int, list[int]] = {}
+        for number, row in enumerate(rows):
+            if row.live and bool(mask[number].any()):
+                live.setdefault(sequences.of_row[number], []).append(number)
+        if not live:
+            return {"loss": 0.0, "gradient_norm": 0.0}
+        weights = list(self.policy.trainable().values())
+        self.optimiser.zero_grad()
+        loss = 0.0
+        for part in self._parts(list(live), sequences.steps):
+            steps = [sequences.steps[at] for at in part]
+            tokens, targets = self._padded(steps)
+            logprobs, _ = self.policy.scores(tokens, targets, self._temperature)
+            padded = torch.nn.utils.rnn.pad_sequence(
+                list(torch.split(logprobs, [len(step.completion) for step in steps])), batch_first=True
+            )
+            members = [(place, number) for place, at in enumerate(part) for number in live[at]]
+            index = torch.tensor([place for place, _ in members], device=padded.device)
+            numbers = [number for _, number in members]
+            terms = policy_loss(
+                padded[index],
+                torch.tensor([rows[number].advantage for number in numbers], device=padded.device),
+                torch.tensor([rows[number].weight for number in numbers], device=padded.device),
+                mask[numbers, : padded.shape[1]].to(padded.device),
+            )
+            terms.backward()  # type: ignore[no-untyped-call]
+            loss += float(terms.detach())
+        norm = float(torch.nn.utils.clip_grad_norm_(weights, self.recipe.optimiser.max_gradient_norm))
+        if not math.isfinite(norm):
+            raise DivergedError(f"the gradient's norm is {norm}")
+        told = self.recipe.optimiser
+        rate = told.learning_rate * min(1.0, (self.updates + 1) / max(1, told.warmup))
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        self.optimiser.step()
+        self.updates += 1
+        return {"loss": loss, "gradient_norm": norm}
+
+    @property
+    def _temperature(self) -> float:
+        return self.recipe.rollouts.temperature
+
+    def _parts(self, places: Sequence[int], steps: Sequence[Step]) -> Iterator[list[int]]:
+        """Sequences of like length together, each part within `tokens_at_once`, or one sequence."""
+        part: list[int] = []
+        for place in sorted(places, key=lambda at: (_length(steps[at]), at)):
+            if part and (len(part) + 1) * _length(steps[place]) > self.recipe.tokens_at_once:
+                yield part
+                part = []
+            part.append(place)
+        if part:
+            yield part
+
+    def _padded(self, steps: Sequence[Step]) -> tuple[Tensor, Tensor]:
+        """(rows, length) ids and marks of the completion tokens, padded on the right."""
+        longest = max(map(_length, steps))
+        tokens = torch.full((len(steps), longest), self.policy.pad)
+        targets = torch.zeros(len(steps), longest, dtype=torch.bool)
+        for place, step in enumerate(steps):
+            tokens[place, : _length(step)] = torch.tensor(step.prompt + step.completion)
+            targets[place, len(step.prompt) : _length(step)] = True
+        return tokens.to(self.policy.device), targets.to(self.policy.device)
+
+
+class _Sequences:
+    """The different sequences among rows: `rows[n]` is `steps[of_row[n]]` but for the sampler's log-probabilities."""
+
+    def __init__(self, rows: Sequence[Row]) -> None:
+        self.rows = rows
+        places: dict[tuple[tuple[int, ...], tuple[int, ...]], int] = {}
+        self.of_row = [places.setdefault((row.step.prompt, row.step.completion), len(places)) for row in rows]
+        first: dict[int, Step] = {}
+        for row, place in zip(rows, self.of_row, strict=True):
+            first.setdefault(place, row.step)
+        self.steps = [first[place] for place in range(len(places))]
+
+
+@dataclass(frozen=True, slots=True)
+class _Scored:
+    """All rows of a batch, (rows, tokens) each but for `owners`, padded on the right, on the CPU."""
+
+    logprobs: Tensor
+    entropies: Tensor
+    sampled: Tensor
+    mask: Tensor
+    owners: Tensor
+
+
+def _length(step: Step) -> int:
+    return len(step.prompt) + len(step.completion)

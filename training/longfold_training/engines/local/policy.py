@@ -1,0 +1,192 @@
+"""A policy folder as a model that can be sampled from and trained, and back. Knows no rollouts and no loss."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from huggingface_hub import save_torch_state_dict
+from safetensors import SafetensorError
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers.utils.logging import disable_progress_bar
+
+from longfold_agent.protocols import Request
+from longfold_training.core.entropy import token_entropies, token_logprobs
+from longfold_training.errors import CheckpointError, StorageError
+from longfold_training.folders import whole_folder
+from longfold_training.policy_folder import check_folder
+from longfold_training.recipes import Lora
+
+Precision = Literal["float32", "bfloat16"]
+
+_LOGIT_PIECE = 1024
+"""Positions whose logits exist at once; with a vocabulary of 152K in float32 they take 0.6 GB."""
+_WEIGHTS = ("*.safetensors", "*.bin", "*.index.json", "*.part")
+
+
+class LocalPolicy:
+    """The model, tokenizer and window of a policy folder.
+
+    folder: Hugging Face layout, on this machine.
+    device: "auto" takes a GPU where there is one.
+    precision: arithmetic of the products; the weights are float32 in either case.
+    lora: adapters to train in place of the weights; None or rank 0 trains all.
+
+    Raises `CheckpointError` where the folder is missing or holds no causal language model with a tokenizer.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        device: Literal["auto", "cpu", "cuda"] = "auto",
+        precision: Precision = "float32",
+        lora: Lora | None = None,
+        gradient_checkpointing: bool = False,
+    ) -> None:
+        # A stage shows its own progress.
+        disable_progress_bar()  # type: ignore[no-untyped-call]
+        self.folder = folder
+        self.config = check_folder(folder)
+        name = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+        self.device = torch.device(name)
+        self.precision = precision
+        try:
+            self.tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+            known, words = self.config.get("vocab_size"), len(self.tokenizer)
+            if known is not None and words > known:
+                raise CheckpointError(
+                    f"{folder} has another model's tokenizer: {words} tokens, the model knows {known}"
+                )
+            model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
+        except CheckpointError:
+            raise
+        except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+            raise CheckpointError(f"{folder} holds no policy that can be loaded: {error}") from error
+        self._recomputes = gradient_checkpointing
+        if gradient_checkpointing:
+            model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+            model.enable_input_require_grads()
+        self._adapted: Any = None
+        if lora is not None and lora.rank:
+            self._adapted = _with_adapters(model, lora)
+        self.model: Any = model.to(self.device)
+        self.decoder: nn.Module = model.get_decoder()
+        self.head: nn.Module = model.get_output_embeddings()
+        self.window: int = model.config.max_position_embeddings
+        self.stops = _stops(model)
+        self.pad: int = model.config.pad_token_id or 0
+
+    @contextmanager
+    def arithmetic(self) -> Iterator[None]:
+        """The precision of everything computed inside."""
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
+            yield
+
+    def trainable(self) -> dict[str, nn.Parameter]:
+        """What training changes, by name: all weights, or the adapters."""
+        return {name: weight for name, weight in self.model.named_parameters() if weight.requires_grad}
+
+    def encode(self, request: Request) -> list[int]:
+        """The prompt's ids as a server would make them: raw text, or messages through the model's chat template."""
+        prompt = request.prompt
+        if prompt.text is not None:
+            text: list[int] = self.tokenizer(prompt.text)["input_ids"]
+            return text
+        messages = [{"role": message.role, "content": message.content} for message in prompt.messages]
+        told = request.sampling.extra.get("chat_template_kwargs", {})
+        chat: list[int] = self.tokenizer.apply_chat_template(
+            messages,
+            add_generation_prompt=True,
+            tokenize=True,
+            return_dict=False,
+            **dict(told),  # type: ignore[call-overload]
+        )
+        return chat
+
+    def scores(self, tokens: Tensor, targets: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+        """Log-probability and entropy (nats, at `temperature`) of the tokens that `targets` marks.
+
+        tokens: (rows, length) ids, padded on the right, which a causal model never sees from the left.
+        targets: (rows, length) bool, false at position 0.
+
+        Returns (marked,) float32 each, row after row; the log-probability with gradient where gradients are on.
+        """
+        # transformers recomputes activations in training mode only, and keeps no cache then: sampling needs the other.
+        self.model.train(self._recomputes and torch.is_grad_enabled())
+        with self.arithmetic():
+            hidden: Tensor = self.decoder(input_ids=tokens, use_cache=False).last_hidden_state
+        states, chosen = hidden[:, :-1][targets[:, 1:]], tokens[targets]
+        pieces = zip(torch.split(states, _LOGIT_PIECE), torch.split(chosen, _LOGIT_PIECE), strict=True)
+        if torch.is_grad_enabled():
+            parts = [checkpoint(self._piece, *piece, temperature, use_reentrant=False) for piece in pieces]
+        else:
+            parts = [self._piece(*piece, temperature) for piece in pieces]
+        return torch.cat([part[0] for part in parts]), torch.cat([part[1] for part in parts])
+
+    def _piece(self, states: Tensor, tokens: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+        with self.arithmetic():
+            logits = self.head(states)
+        return token_logprobs(logits, tokens, temperature), token_entropies(logits, temperature)
+
+    def save(self, folder: Path) -> Path:
+        """Write the policy as float32, adapters merged, with every other file of the folder it came from.
+
+        The folder appears whole or not at all. With adapters the model cannot be trained on afterwards. Raises
+        `StorageError` when it cannot be written.
+        """
+        return write_policy(folder, self.weights(), like=self.folder, dtype=torch.float32)
+
+    def weights(self) -> dict[str, Tensor]:
+        """All weights by name, on the CPU, tied ones once. With adapters, see `save`."""
+        model = self.model if self._adapted is None else self._adapted.merge_and_unload()
+        return {name: weight.detach().cpu() for name, weight in model.named_parameters()}
+
+
+def write_policy(folder: Path, weights: dict[str, Tensor], *, like: Path, dtype: torch.dtype) -> Path:
+    """A policy folder with `weights` cast to `dtype`, and configuration, tokenizer and all else copied from `like`.
+
+    It appears whole or not at all, in place of one that stood there. Raises `StorageError`.
+    """
+    with whole_folder(folder) as part:
+        for file in like.iterdir():
+            if file.is_file() and not any(file.match(pattern) for pattern in _WEIGHTS):
+                shutil.copyfile(file, part / file.name)
+        config = json.loads((like / "config.json").read_text(encoding="utf-8"))
+        named = str(dtype).removeprefix("torch.")
+        config |= {key: named for key in ("dtype", "torch_dtype") if key in config}
+        (part / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+        cast = {name: weight.to(dtype).contiguous() for name, weight in weights.items()}
+        try:
+            save_torch_state_dict(cast, part, max_shard_size="4GB")
+        except Exception as error:
+            # safetensors reports a full disk as an error of its own.
+            raise StorageError(f"cannot write the policy {folder}: {error}") from error
+    return folder
+
+
+def _with_adapters(model: Any, lora: Lora) -> Any:
+    peft = import_module("peft")
+    config = peft.LoraConfig(
+        r=lora.rank, lora_alpha=lora.alpha, target_modules=list(lora.targets), task_type="CAUSAL_LM", lora_dropout=0.0
+    )
+    try:
+        return peft.get_peft_model(model, config)
+    except ValueError as error:
+        raise CheckpointError(f"the policy has no layers for these adapters: {error}") from error
+
+
+def _stops(model: Any) -> tuple[int, ...]:
+    """Ids that end a reply whatever the request says, the model's own end of sequence first."""
+    ids: list[int] = []
+    for source in (model.config.eos_token_id, model.generation_config.eos_token_id):
+        ids += [] if source is None else [source] if isinstance(source, int) else list(source)
+    return tuple(dict.fromkeys(ids))

@@ -1,0 +1,161 @@
+"""A stage's folder: what was run, its figures step by step, the checkpoint it goes on from. Knows no stage.
+
+config.json      the resolved recipe and what else decides the result: hashes of the inputs, versions, commit
+metrics.jsonl    one row a step
+tensorboard/     the same, where tensorboardX is installed
+checkpoint.pt    the state after some step; a run that dies while writing leaves the one before
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Mapping
+from importlib import import_module, metadata
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any, Protocol
+
+from longfold_training.errors import CheckpointError, StorageError
+from longfold_training.folders import whole_file
+from longfold_training.recipes import Recipe
+
+_PACKAGES = ("longfold-training", "torch", "transformers", "peft")
+
+
+class RunFolder:
+    """The folder of one run of one recipe.
+
+    inputs: identities of what the recipe only names (hashes of data and tokenizer, the profile's version). A run goes
+    on only with the same recipe and the same inputs.
+
+    Raises `CheckpointError` when there is a checkpoint and `resume` is false, or `resume` is true and the recipe or the
+    inputs differ from those it was begun with; `StorageError` when the folder cannot be written.
+    """
+
+    def __init__(self, folder: Path, recipe: Recipe, inputs: Mapping[str, str], *, resume: bool = False) -> None:
+        self.folder = folder
+        self._tensorboard: _Writer | None = None
+        settings = {"recipe": recipe.model_dump(mode="json"), "inputs": dict(inputs)}
+        self.goes_on = self._checkpoint.exists()
+        if self.goes_on and not resume:
+            raise CheckpointError(f"{folder} holds a run that was begun; go on with --resume, or choose another folder")
+        if self.goes_on:
+            self._same(settings)
+        versions = {"python": platform.python_version()} | {name: _version(name) for name in _PACKAGES}
+        told = settings | {"versions": versions, "commit": _commit()}
+        self.write("config.json", json.dumps(told, indent=2, ensure_ascii=False) + "\n")
+
+    @property
+    def _checkpoint(self) -> Path:
+        return self.folder / "checkpoint.pt"
+
+    def write(self, name: str, text: str) -> Path:
+        """Write a text file of the folder, whole or not at all. Raises `StorageError`."""
+        with whole_file(self.folder / name) as part:
+            part.write_text(text, encoding="utf-8")
+        return self.folder / name
+
+    def begin(self, step: int) -> None:
+        """Open the metrics for the steps after `step`; rows of later steps, which will be taken again, are dropped."""
+        path = self.folder / "metrics.jsonl"
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
+        kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
+        self.write("metrics.jsonl", "".join(kept))
+        self._tensorboard = _tensorboard(self.folder / "tensorboard", step + 1)
+
+    def record(self, row: Mapping[str, float]) -> None:
+        """Append one step's figures; `row["step"]` numbers it. Raises `StorageError`."""
+        try:
+            with (self.folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
+                file.write(json.dumps(row, ensure_ascii=False) + "\n")
+            if self._tensorboard is not None:
+                for name, value in row.items():
+                    self._tensorboard.add_scalar(name, value, int(row["step"]))
+                self._tensorboard.flush()
+        except OSError as error:
+            raise StorageError(f"cannot write the figures of {self.folder}: {error.strerror}") from error
+
+    def save(self, state: Mapping[str, Any]) -> None:
+        """Write the checkpoint, whole or not at all. Raises `StorageError`; the one before is then still there."""
+        import torch
+
+        with whole_file(self._checkpoint) as part:
+            try:
+                torch.save(state, part)
+            except RuntimeError as error:
+                # torch reports a failed write, such as on a full disk, as a RuntimeError of its own.
+                raise StorageError(f"cannot write {self._checkpoint}: {error}") from error
+
+    def load(self) -> dict[str, Any]:
+        """The checkpoint's state. Raises `CheckpointError` when it cannot be read."""
+        import torch
+
+        try:
+            state: dict[str, Any] = torch.load(self._checkpoint, weights_only=True, map_location="cpu")
+        except (OSError, RuntimeError, EOFError, UnpicklingError) as error:
+            raise CheckpointError(f"cannot read {self._checkpoint}: {error}") from error
+        return state
+
+    def close(self) -> None:
+        if self._tensorboard is not None:
+            self._tensorboard.close()
+
+    def _same(self, settings: Mapping[str, Any]) -> None:
+        try:
+            before = json.loads((self.folder / "config.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise CheckpointError(f"cannot read {self.folder / 'config.json'}, so the run cannot go on") from error
+        differing = sorted(_differences(before, settings))
+        if differing:
+            raise CheckpointError(
+                f"{self.folder} was begun with other settings ({', '.join(differing)}); give the same ones, or choose "
+                "another folder"
+            )
+
+
+class _Writer(Protocol):
+    def add_scalar(self, tag: str, scalar_value: float, global_step: int) -> None: ...
+    def flush(self) -> None: ...
+    def close(self) -> None: ...
+
+
+def _tensorboard(folder: Path, first: int) -> _Writer | None:
+    """Event files from step `first` on, or None where the optional tensorboardX is missing."""
+    try:
+        module = import_module("tensorboardX")
+    except ModuleNotFoundError:
+        return None
+    writer: _Writer = module.SummaryWriter(str(folder), purge_step=first if folder.exists() else None)
+    return writer
+
+
+def _differences(before: Any, now: Mapping[str, Any], place: str = "") -> list[str]:
+    """Dotted keys of `now` whose value in `before` is another."""
+    found: list[str] = []
+    for key, value in now.items():
+        name = f"{place}.{key}" if place else key
+        old = before.get(key) if isinstance(before, dict) else None
+        if isinstance(value, Mapping):
+            found += _differences(old, value, name)
+        elif old != value:
+            found.append(name)
+    return found
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return ""
+
+
+def _commit() -> str:
+    """The commit of the checkout this package runs from; "" for an installed one."""
+    here = ["git", "-C", os.path.dirname(__file__), "describe", "--always", "--dirty", "--abbrev=40"]
+    try:
+        return subprocess.run(here, capture_output=True, text=True, check=False).stdout.strip()
+    except FileNotFoundError:
+        return ""

@@ -1,0 +1,66 @@
+"""Problems for the demo policy: generated documents, their questions and the rules that know the answers. Knows no
+policy but its tokenizer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING, get_args
+
+from longfold_agent.profiles.choices import options_in, split_question
+from longfold_agent.tokens import load_tokens
+from longfold_training.demo.documents import Document, Family, Item, Material, generate
+from longfold_training.errors import RecipeError
+from longfold_training.policy_folder import tokenizer_hash
+from longfold_training.problems import Problem, Text
+from longfold_training.recipes import Problems
+from longfold_training.rewards import AnyRule, Choice, Exact
+from longfold_training.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    from longfold_training.stages import Watch
+
+
+def problems(recipe: Problems, out: Path, *, watch: Watch) -> Path:
+    """Write `out`/problems.jsonl; the task of a problem is its family. Raises `TrainingError`."""
+    known = get_args(Family)
+    if unknown := [family for family in recipe.families if family not in known]:
+        raise RecipeError(f"families: {', '.join(unknown)} unknown; there are {', '.join(known)}")
+    families: tuple[Family, ...] = tuple(family for family in known if family in recipe.families)
+    folder = RunFolder(out, recipe, {"tokenizer": tokenizer_hash(recipe.start)})
+    tokens = load_tokens(recipe.start / "tokenizer.json")
+    rng = Random(f"problems/{recipe.seed}/{recipe.split}/{recipe.templates}")
+    lines = []
+    for number in range(recipe.documents):
+        document = generate(
+            rng,
+            chunks=rng.randint(*recipe.chunks),
+            count=tokens.count,
+            chunk_tokens=recipe.chunk_tokens,
+            per_family=recipe.per_family,
+            families=families,
+            material=Material(split=recipe.split, templates=recipe.templates),
+        )
+        lines += [problem.model_dump_json() + "\n" for problem in _of(document, f"{recipe.seed}-{number}")]
+        watch(number + 1, recipe.documents, "documents")
+    return folder.write("problems.jsonl", "".join(lines))
+
+
+def _of(document: Document, name: str) -> list[Problem]:
+    """One problem a question, each with the whole document."""
+    return [
+        Problem(
+            id=f"{name}-{place}",
+            task=item.family,
+            question=item.question,
+            documents=(Text(text=document.text),),
+            gold=_gold(item),
+        )
+        for place, item in enumerate(document.items)
+    ]
+
+
+def _gold(item: Item) -> AnyRule:
+    if item.family != "choice":
+        return Exact(answers=(item.answer,))
+    return Choice(letter=item.answer, options=tuple(options_in(split_question(item.question).instructions)))

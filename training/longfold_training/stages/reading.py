@@ -1,0 +1,149 @@
+"""What stages that read have in common: the policy, its data, and attempts at them. Knows no update."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from longfold_agent import profiles
+from longfold_agent.engines.vllm import VLLMEngine
+from longfold_agent.profiles.demo import SPECIALS
+from longfold_agent.protocols import Profile
+from longfold_agent.route import Mode
+from longfold_agent.tokens import LoadedTokens, load_tokens
+from longfold_training.engines.local.policy import LocalPolicy
+from longfold_training.engines.local.sample import LocalEngine
+from longfold_training.errors import CheckpointError, DataError, RecipeError
+from longfold_training.policy_folder import check_folder
+from longfold_training.problems import Problem, load
+from longfold_training.recipes import Dense, Evaluate, Judge, Lora, Reinforce, Select
+from longfold_training.rewards import Grader, MemoryRewards, Verdicts, validate
+from longfold_training.rewards import Judge as JudgeModel
+from longfold_training.rollout import Collector, Exploration
+
+ReadingRecipe = Reinforce | Evaluate | Select
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """A stage's inputs, checked."""
+
+    profile: Profile
+    tokens: LoadedTokens
+    problems: tuple[Problem, ...]
+    left_out: int
+    """Problems whose texts are longer than the recipe's limit."""
+    inputs: dict[str, str]
+    """Identities of all that decides the result besides the recipe."""
+
+
+def prepare(recipe: ReadingRecipe) -> Material:
+    """The data and the profile of a stage; needs no weights.
+
+    Raises `CheckpointError` where the start policy is missing or has a tokenizer that the profile was not made for,
+    `DataError` where the data cannot be used: unreadable, no task label, rules that reward wrong answers, nothing
+    within the limits.
+    """
+    check_folder(recipe.start)
+    tokens = load_tokens(recipe.start / "tokenizer.json")
+    if recipe.profile == "demo" and tokens.specials[: len(SPECIALS)] != SPECIALS:
+        raise CheckpointError(
+            f"{recipe.start} has another tokenizer than the demo policies: their special tokens differ"
+        )
+    limits = recipe.limits
+    profile = profiles.load(
+        recipe.profile,
+        chunk_tokens=limits.chunk_tokens,
+        memory_tokens=limits.memory_tokens,
+        specials=tokens.specials,
+    )
+    every = list(load(recipe.data))
+    problems = tuple(problem for problem in every if _fits(problem, tokens, limits.input_tokens))
+    if not problems:
+        raise DataError(
+            f"{recipe.data} has no problem of at most {limits.input_tokens} tokens"
+            if every
+            else f"{recipe.data} holds no problem"
+        )
+    validate(problems)
+    inputs = {
+        "data": "sha256:" + hashlib.sha256(recipe.data.read_bytes()).hexdigest(),
+        "tokenizer": tokens.name,
+        "profile": profile.version,
+    }
+    return Material(profile, tokens, problems, len(every) - len(problems), inputs)
+
+
+def open_policy(recipe: ReadingRecipe, lora: Lora | None = None, gradient_checkpointing: bool = False) -> LocalPolicy:
+    """The start policy in memory. Raises `CheckpointError`."""
+    return LocalPolicy(
+        recipe.start,
+        device=recipe.device,
+        precision=recipe.precision,
+        lora=lora,
+        gradient_checkpointing=gradient_checkpointing,
+    )
+
+
+@asynccontextmanager
+async def collector(
+    recipe: ReadingRecipe,
+    material: Material,
+    policy: LocalPolicy,
+    out: Path,
+    *,
+    group: int,
+    temperature: float,
+    top_p: float,
+    dense: Dense | None = None,
+) -> AsyncIterator[Collector]:
+    """Attempts with the policy as it is at the time, graded by rule and, where the recipe names one, by a judge.
+
+    The judge's verdicts are kept in `out`/verdicts.sqlite; `out` exists.
+    """
+    exploration = Exploration(
+        group=group,
+        temperature=temperature,
+        top_p=top_p,
+        mode=Mode.DIRECT if recipe.reading == "direct" else Mode.FOLD,
+        output=recipe.limits.output_tokens,
+        tokens=recipe.limits.attempt_tokens,
+        lockstep=True,
+    )
+    engine = LocalEngine(policy, tokens_at_once=recipe.tokens_at_once)
+    async with _grader(recipe.judge, out / "verdicts.sqlite") as grader:
+        yield Collector(
+            profile=material.profile,
+            engine=engine,
+            tokens=material.tokens,
+            grader=grader,
+            exploration=exploration,
+            memory=None if dense is None else MemoryRewards(dense.held, dense.kept, dense.valid),
+        )
+
+
+@asynccontextmanager
+async def _grader(judge: Judge | None, verdicts: Path) -> AsyncIterator[Grader]:
+    if judge is None:
+        yield Grader()
+        return
+    key = os.environ.get(judge.api_key_variable, "") if judge.api_key_variable else ""
+    if judge.api_key_variable and not key:
+        raise RecipeError(f"judge.api_key_variable: {judge.api_key_variable} is not set in the environment")
+    engine = VLLMEngine(judge.url, model=judge.model, api_key=key)
+    try:
+        with Verdicts(verdicts) as kept:
+            yield Grader(JudgeModel(engine, judge.model, kept))
+    finally:
+        await engine.aclose()
+
+
+def _fits(problem: Problem, tokens: LoadedTokens, limit: int) -> bool:
+    left = limit
+    for document in problem.documents:
+        left -= tokens.count(document.text) if left >= 0 else 0
+    return left >= 0

@@ -1,0 +1,56 @@
+"""Which problems a stage trains on: each is attempted some times, then drawn by how often it went well. Knows no
+training."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from statistics import fmean
+from typing import TYPE_CHECKING
+
+from longfold_training.core.difficulty import Measured, balanced, retrospective
+from longfold_training.engines.local.policy import LocalPolicy
+from longfold_training.recipes import Select
+from longfold_training.run_folder import RunFolder
+from longfold_training.stages.reading import Material, collector, open_policy, prepare
+
+if TYPE_CHECKING:
+    from longfold_training.stages import Watch
+
+AT_ONCE = 16
+"""Problems attempted side by side, each `rollouts.group` times."""
+
+
+def select(recipe: Select, out: Path, *, watch: Watch) -> Path:
+    """Attempt all problems of the data; returns `out`/problems.jsonl with those selected, in their order.
+
+    `out`/rewards.jsonl holds the rewards of every attempt. Raises `TrainingError`, also when nothing stays.
+    """
+    material = prepare(recipe)
+    folder = RunFolder(out, recipe, material.inputs)
+    measured = asyncio.run(_measure(recipe, material, open_policy(recipe), out, watch))
+    if recipe.rule == "balanced":
+        drawn = balanced(measured, recipe.keep or len(measured), bins=recipe.bins, seed=recipe.seed)
+    else:
+        drawn = retrospective(measured, recipe.keep, seed=recipe.seed)
+    kept = {question.question for question in drawn}
+    told = (json.dumps({"id": one.question, "rewards": one.rewards}, ensure_ascii=False) + "\n" for one in measured)
+    folder.write("rewards.jsonl", "".join(told))
+    lines = (problem.model_dump_json() + "\n" for problem in material.problems if problem.id in kept)
+    return folder.write("problems.jsonl", "".join(lines))
+
+
+async def _measure(recipe: Select, material: Material, policy: LocalPolicy, out: Path, watch: Watch) -> list[Measured]:
+    how, found = recipe.rollouts, list[Measured]()
+    async with collector(
+        recipe, material, policy, out, group=how.group, temperature=how.temperature, top_p=how.top_p
+    ) as rollouts:
+        for start in range(0, len(material.problems), AT_ONCE):
+            problems = material.problems[start : start + AT_ONCE]
+            episodes = await rollouts.collect(problems, seed=str(recipe.seed))
+            for place, problem in enumerate(problems):
+                own = episodes[place * how.group : (place + 1) * how.group]
+                found.append(Measured(problem.id, problem.task, tuple(episode.score.value for episode in own)))
+            watch(len(found), len(material.problems), f"right {fmean(one.rate for one in found):.3f}")
+    return found

@@ -1,0 +1,51 @@
+"""Stages that only change weights: the SCE merge and the export. Knows no data."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from longfold_training.core.merge import merge
+from longfold_training.engines.local.policy import LocalPolicy, write_policy
+from longfold_training.errors import CheckpointError
+from longfold_training.policy_folder import tokenizer_hash
+from longfold_training.recipes import Export, Merge
+from longfold_training.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    from longfold_training.stages import Watch
+
+
+def merged(recipe: Merge, out: Path, *, watch: Watch) -> Path:
+    """Merge the sources; returns `out`/policy. `out`/merge.json tells what changed. Raises `TrainingError`."""
+    policy = _free(out)
+    folder = RunFolder(out, recipe, {"tokenizer": tokenizer_hash(recipe.base)})
+    report = merge(
+        recipe.base,
+        recipe.sources,
+        policy,
+        topk=recipe.topk,
+        masking=recipe.masking,
+        progress=lambda done, total: watch(done, total, "tensors"),
+    )
+    folder.write("merge.json", json.dumps(asdict(report) | {"folder": str(report.folder)}, indent=2) + "\n")
+    return policy
+
+
+def exported(recipe: Export, out: Path) -> Path:
+    """Write the policy with another type of weights; returns `out`/policy. Raises `TrainingError`."""
+    policy = _free(out)
+    RunFolder(out, recipe, {"tokenizer": tokenizer_hash(recipe.start)})
+    weights = LocalPolicy(recipe.start, device="cpu").weights()
+    return write_policy(policy, weights, like=recipe.start, dtype=getattr(torch, recipe.precision))
+
+
+def _free(out: Path) -> Path:
+    policy = out / "policy"
+    if policy.exists():
+        raise CheckpointError(f"{policy} exists already; choose another folder")
+    return policy

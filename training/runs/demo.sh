@@ -1,0 +1,97 @@
+#!/usr/bin/env bash
+# The paper's whole recipe on the demo policy, from nothing to a served policy, on two CPU cores:
+#
+#   warm start -> full-context RL 1, 2, 3 (growing length) -> memory RL -> SCE merge -> full-context RL 4 -> export,
+#   with an evaluation after each stage and one report at the end.
+#
+#   training/runs/demo.sh                                      # into runs/demo, seed 0
+#   RUN=/data/demo SEED=1 training/runs/demo.sh
+#   STEPS=2 QUESTIONS=3 DOCUMENTS=20 training/runs/demo.sh     # every stage, but short: to see that it runs
+#
+# The warm start takes about an hour; WARM=FOLDER begins with a policy folder that is there already.
+# A run that was killed goes on where it was: give the same command again.
+set -euo pipefail
+
+RUN=${RUN:-runs/demo}
+SEED=${SEED:-0}
+STEPS=${STEPS:-}
+QUESTIONS=${QUESTIONS:-}
+DOCUMENTS=${DOCUMENTS:-}
+THREADS=${THREADS:-2}
+TRAIN=${TRAIN:-longfold-train}
+
+# stage NAME RECIPE [KEY=VALUE ...]: one stage into $RUN/NAME; a stage that has finished is not run again.
+stage() {
+  local name=$1 recipe=$2 settings=() made
+  shift 2
+  for setting in "$@"; do settings+=(--set "$setting"); done
+  for made in "$RUN/$name/policy/config.json" "$RUN/$name/problems.jsonl" "$RUN/$name/results.json"; do
+    if [ -e "$made" ]; then echo "== $name: done before"; return; fi
+  done
+  echo "== $name"
+  "$TRAIN" run "$recipe" --out "$RUN/$name" --resume --threads "$THREADS" --set "seed=$SEED" "${settings[@]}"
+}
+
+# reinforce NAME RECIPE START DATA [KEY=VALUE ...]: a stage of training, then how well its policy reads.
+reinforce() {
+  local name=$1 recipe=$2 start=$3 data=$4
+  shift 4
+  stage "$name" "$recipe" "start=$start" "data=$RUN/$data/problems.jsonl" ${STEPS:+"steps=$STEPS"} \
+    ${QUESTIONS:+"questions=$QUESTIONS"} "$@"
+  evaluate "$name" "$RUN/$name/policy"
+}
+
+# evaluate NAME POLICY: on documents of other names, values and sentences than those of training.
+evaluate() {
+  stage "evaluate/$1" demo/evaluate "start=$2" "data=$RUN/problems-test/problems.jsonl"
+}
+
+# problems NAME CHUNKS CHUNK_TOKENS: documents of one length.
+problems() {
+  stage "$1" demo/problems "start=$WARM" "chunks=$2" "chunk_tokens=$3" ${DOCUMENTS:+"documents=$DOCUMENTS"}
+}
+
+# select_for NAME START DATA LENGTH: of the data for a stage, what the policy before it answers sometimes.
+select_for() {
+  stage "$1" demo/select "start=$2" "data=$RUN/$3/problems.jsonl" "limits.chunk_tokens=$4" "limits.input_tokens=$4"
+}
+
+# 1. Warm start: imitation of a programmatic teacher, from random weights.
+if [ -z "${WARM:-}" ]; then
+  WARM=$RUN/warm/policy
+  [ -e "$WARM/config.json" ] || "$TRAIN" demo --out "$RUN/warm" --seed "$SEED" --threads "$THREADS" --resume
+fi
+stage problems-test demo/problems-test "start=$WARM" ${DOCUMENTS:+"documents=$DOCUMENTS"}
+evaluate warm "$WARM"
+
+# 2. Full-context RL on growing lengths. The demo policy has no single pass: its whole text is one chunk.
+start=$WARM
+for length in 128 192 256; do
+  number=$((${number:-0} + 1))
+  problems "problems-$number" "[1, 1]" "$((length - 16))"   # some room: a service cuts by rules of its own
+  data=problems-$number
+  if [ "$number" -gt 1 ]; then
+    select_for "select-$number" "$start" "$data" "$length"
+    data=select-$number
+  fi
+  reinforce "full-context-$number" demo/full-context "$start" "$data" \
+    "limits.chunk_tokens=$length" "limits.input_tokens=$length"
+  start=$RUN/full-context-$number/policy
+done
+
+# 3. Memory RL on documents of several chunks, from stage 3.
+problems problems-memory "[2, 6]" 240
+reinforce memory demo/memory "$start" problems-memory
+
+# 4. SCE merge of the memory expert and stage 3; their common ancestor is the warm start.
+stage merge demo/merge "base=$WARM" "sources=[\"$start\", \"$RUN/memory/policy\"]"
+evaluate merge "$RUN/merge/policy"
+
+# 5. Full-context RL once more, from the merge.
+select_for select-4 "$RUN/merge/policy" problems-3 256
+reinforce full-context-4 demo/full-context "$RUN/merge/policy" select-4
+
+# 6. The policy as it is served, and the report.
+stage export demo/export "start=$RUN/full-context-4/policy"
+"$TRAIN" report "$RUN" --out "$RUN/report.html"
+echo "policy: $RUN/export/policy    report: $RUN/report.html"
