@@ -22,7 +22,7 @@ from longfold_server.drain import Drain
 from longfold_server.ending import end
 from longfold_server.ingest import DocumentStore
 from longfold_server.jobs.bell import Bell
-from longfold_server.jobs.connection import connect
+from longfold_server.jobs.connection import close, connect
 from longfold_server.metrics import Metrics
 from longfold_server.previews import Previews
 from longfold_server.resources import (
@@ -72,7 +72,7 @@ def create_app(
             client = redis
             if client is None:
                 client = connect(settings.redis_url, cluster=settings.redis_cluster)
-                stack.push_async_callback(client.aclose)
+                stack.push_async_callback(close, client)
             files = document_store
             if files is None:
                 files = make_documents(settings)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -76,6 +76,13 @@ def _primary(url: str) -> Any:
         retry=Retry(ExponentialBackoff(cap=0.1, base=0.01), 1),
     )
     return aioredis.Redis.from_pool(pool)
+
+
+async def close(redis: Any) -> None:
+    """Closes a client. On a machine with too much to do a connection may not close in time, which is nobody's concern
+    any more."""
+    with suppress(exceptions.RedisError, OSError):
+        await redis.aclose()
 
 
 @contextmanager
@@ -177,4 +184,4 @@ async def check_redis(url: str, *, cluster: bool, accept_loss: bool, seconds: fl
     except TimeoutError:
         log.warning("redis_unchecked")
     finally:
-        await redis.aclose()
+        await close(redis)

@@ -17,7 +17,7 @@ from typing import Any
 import redis.asyncio
 import redis.exceptions
 
-from longfold_server.jobs.connection import RedisFacts
+from longfold_server.jobs.connection import RedisFacts, close
 from longfold_server.stack.errors import BadConfiguration, NotInstalled, StackError
 from longfold_server.stack.processes import Child, Command, Patience, Report
 
@@ -105,7 +105,7 @@ async def alive(url: str) -> bool:
     except (redis.exceptions.RedisError, OSError):
         return False
     finally:
-        await client.aclose()
+        await close(client)
 
 
 def child(
@@ -143,7 +143,7 @@ async def facts(url: str) -> RedisFacts:
     except (redis.exceptions.RedisError, OSError) as error:
         raise StackError(f"Redis at {shown(url)} does not answer: {error}") from None
     finally:
-        await client.aclose()
+        await close(client)
     return RedisFacts.from_info(info)
 
 

@@ -41,7 +41,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     """Does what was asked; the exit status. Raises `StoreUnavailable`, `KeyNotFound`."""
     import asyncio
 
-    from longfold_server.jobs.connection import connect
+    from longfold_server.jobs.connection import close, connect
     from longfold_server.tenants.keys import KeyStore
 
     async def doing() -> int:
@@ -49,7 +49,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
         try:
             return await _do(arguments, settings, KeyStore(redis, settings.redis_prefix))
         finally:
-            await redis.aclose()
+            await close(redis)
 
     return asyncio.run(doing())
 

@@ -73,6 +73,25 @@ async def test_it_is_private_durable_and_never_evicts(tmp_path: Path) -> None:
     assert not await embedded.alive(f"unix://{socket}")
 
 
+async def test_a_connection_that_does_not_close_in_time_is_no_sick_redis(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, late = redis.asyncio.UnixDomainSocketConnection.disconnect, []
+
+    async def slow(connection: Any, *arguments: Any, **options: Any) -> None:
+        await real(connection, *arguments, **options)
+        late.append(connection)
+        raise redis.exceptions.TimeoutError("Timed out closing connection after 5.0")
+
+    async with running(tmp_path) as (_, client):
+        url = f"unix://{(await client.config_get('unixsocket'))['unixsocket']}"
+        with monkeypatch.context() as patched:
+            patched.setattr(redis.asyncio.UnixDomainSocketConnection, "disconnect", slow)
+            assert await embedded.alive(url)
+            assert (await embedded.facts(url)).append_only
+    assert len(late) == 2
+
+
 async def test_a_deep_data_directory_gets_a_short_private_socket(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
