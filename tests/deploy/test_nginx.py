@@ -181,8 +181,9 @@ async def test_only_what_clients_use_is_reachable_and_no_query_is_logged(tmp_pat
             assert reply.status_code == 404 and reply.json()["code"] == "not_found"
             assert reply.headers["content-type"] == "application/problem+json"
         assert api.seen == []
-        for path in ("/answer", "/answer/job_1/events?starting_after=3", "/documents", "/openapi.json"):
+        public = ["/answer", "/answer/job_1/events?starting_after=3", "/documents", "/uploads/upl_1", "/openapi.json"]
+        for path in public:
             assert (await nginx.client.get(path)).status_code == 200
-        assert api.seen == ["/answer", "/answer/job_1/events?starting_after=3", "/documents", "/openapi.json"]
+        assert api.seen == public
         log = nginx.access.read_text()
         assert "/answer/job_1/events " in log and "starting_after" not in log
