@@ -16,6 +16,7 @@ import gzip
 import io
 import json
 import os
+import re
 import resource
 import subprocess
 import sys
@@ -192,7 +193,7 @@ def _long_book() -> bytes:
     with zipfile.ZipFile(path("epub/live-manual.en.epub")) as given, zipfile.ZipFile(target, "w") as made:
         inside = {info.filename: given.read(info) for info in given.infolist()}
         longest = max((name for name in inside if name.endswith("html")), key=lambda name: len(inside[name]))
-        head, opening, rest = inside[longest].partition(b"<body>")
+        head, opening, rest = re.split(rb"(<body[^>]*>)", inside[longest], maxsplit=1)
         middle, closing, tail = rest.rpartition(b"</body>")
         inside[longest] = head + opening + _again(middle) + closing + tail
         for name, data in inside.items():

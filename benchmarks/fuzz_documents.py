@@ -45,6 +45,8 @@ from longfold_server.ingest.sandbox import Sandbox
 
 LONGEST = 120.0
 """Seconds of one input of at most some hundred kilobytes: generous, for a machine with other work."""
+PARSER = "longfold_server.ingest.parser_process"
+"""The module that a parser process runs."""
 PIECE = 40_000
 """Bytes of a large text that one input is made of."""
 PDF_PAGES = 4
@@ -330,6 +332,8 @@ def escaped(folder: Path) -> str:
     left += [str(path) for path in (folder / "data" / "tmp").rglob("*") if path.is_file()]
     for child in psutil.Process().children():
         try:
+            if PARSER not in child.cmdline():  # a test run has other children as well
+                continue
             left += [f"child of {child.pid}: {one.pid}" for one in child.children()]
             left += [f"socket of {child.pid}: {one}" for one in child.net_connections()]
         except psutil.Error:

@@ -100,7 +100,8 @@ def boundary() -> Iterator[None]:
     ) as error:
         raise StoreUnavailable(f"the job store is away: {type(error).__name__}") from error
     except exceptions.ResponseError as error:
-        if any(word in str(error) for word in AWAY):
+        # The client takes the word from the message where it has a class for it.
+        if isinstance(error, exceptions.OutOfMemoryError) or any(word in str(error) for word in AWAY):
             raise StoreUnavailable("the job store cannot write now") from error
         raise
     except exceptions.RedisClusterException as error:
