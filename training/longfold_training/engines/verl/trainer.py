@@ -74,13 +74,13 @@ class LongfoldTrainer(PPOTrainerSync):  # type: ignore[misc]
         mask = padded["response_mask"].bool()
         tokens, rewards = mask.sum(-1).tolist(), padded["rm_scores"].double().sum(-1).tolist()
         padding = [bool(tag.get("is_padding", False)) for tag in batch.tags]
-        labels = [str(label) for label in data["data_source"].tolist()]
+        labels = [str(label) for label in data["data_source"]]
         rows = [Row(*row) for row in zip(batch.keys, labels, rewards, tokens, padding, strict=True)]
         found = self.controller.objective(rows, padded["entropy"], mask)
         self._live = found.live
         own = [
             fields["rates"]
-            for fields, pad in zip(data["extra_fields"].tolist(), padding, strict=True)
+            for fields, pad in zip(data["extra_fields"], padding, strict=True)
             if not pad and fields.get("rates")
         ]
         metrics.update({f"longfold/{name}": figure for name, figure in (means(own) | dict(found.figures)).items()})
