@@ -154,7 +154,8 @@ def test_an_attempt_is_a_row_for_every_step_and_one_trajectory(first: Run) -> No
 @pytest.mark.slow
 def test_the_entropy_is_that_of_the_policy(first: Run) -> None:
     # One <keep> for each chunk and <eos> are certain; the letter is a fair coin: ln 2 over four tokens.
-    assert first.rows[0]["longfold/entropy"] == pytest.approx(math.log(2) / (CHUNKS + 2), abs=0.005)
+    # verl computes it from bfloat16 logits here, whose step is 1/8 at 17 (12 at temperature 0.7): the letter's is 3/4.
+    assert first.rows[0]["longfold/entropy"] == pytest.approx(math.log(2) / (CHUNKS + 2), abs=0.02)
     assert first.rows[0]["longfold/masking"] == 0
 
 
