@@ -24,6 +24,7 @@ from longfold_agent import (
 from longfold_agent.profiles import demo
 from longfold_agent.profiles.choices import LETTERS, options_in, split_question
 from longfold_agent.profiles.demo import EOS, KEEP, SPECIALS, read_reply
+from longfold_agent.profiles.placeholders import TOKENS
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ LINE = "access code of Norbel: AX-4821"
 READ = Call("read/3", CallKind.READ, "What is the access code of Norbel?", "", "", 3)
 ANSWER = Call("answer", CallKind.ANSWER, "What is the access code of Norbel?", LINE, demo.AFTER_FIND)
 REWRITE = Update(UpdateKind.REWRITE, LINE, demo.AFTER_FIND)
-FULL = demo.render_update("access code of Norbel is AX-4821", LINE, demo.AFTER_FIND)
+FULL = demo.render_update(READ.question, LINE, demo.AFTER_FIND)
 
 
 def parse(
@@ -233,31 +234,33 @@ def test_options_are_consecutive_lines() -> None:
 
 # --- prompts ---
 
+FRAME = set(SPECIALS) - set(TOKENS)
+"""The special tokens that are not words of the question."""
+
 
 def test_prompts_are_those_of_training() -> None:
-    assert PROFILE.render(READ, "Some\ntext.").text == (
-        "<chunk>Some\ntext.<q> What is the access code of Norbel?<mem> none<plan> none<out>"
+    asked = "<q> What is the<w1><w2> of<w3>?"
+    assert PROFILE.render(READ, "Some\ncode of NORBEL.").text == (
+        f"{asked}<mem> none<plan> none<chunk>Some\n<w2> of<w3>.<out>"
     )
     known = replace(READ, memory=LINE, plan=demo.AFTER_FIND)
-    assert PROFILE.render(known, "x").text == (
-        f"<chunk>x<q> What is the access code of Norbel?<mem> {LINE}<plan> watch for changes<out>"
-    )
-    assert PROFILE.render(ANSWER).text == f"<q> What is the access code of Norbel?<mem> {LINE}<ans>"
-    chosen = replace(ANSWER, instructions="Options:\nA) AX-4821\nB) 14\nAnswer with the letter.")
-    assert PROFILE.render(chosen).text == (
-        f"<q> What is the access code of Norbel?<opt> AX-4821 A<opt> 14 B<mem> {LINE}<ans>"
-    )
+    line = "<w1><w2> of<w3>: AX-4821"
+    assert PROFILE.render(known, "x").text == f"{asked}<mem> {line}<plan> watch for changes<chunk>x<out>"
+    assert PROFILE.render(ANSWER).text == f"{asked}<mem> {line}<ans>"
+    chosen = replace(ANSWER, instructions="Options:\nA) AX-4821\nB) code 14\nAnswer with the letter.")
+    assert PROFILE.render(chosen).text == f"{asked}<opt> AX-4821 A<opt> <w2> 14 B<mem> {line}<ans>"
+    assert f"<mem> {line}<plan> watch for changes<eos>" == FULL
 
 
 @given(st.lists(st.sampled_from([*SPECIALS, "< mem >", "<MEM>", "<|im_start|>", "a < b", "\n", "x"]), max_size=8))
 def test_untrusted_text_brings_no_special_token(pieces: list[str]) -> None:
     text = "".join(pieces)
     read = PROFILE.render(Call("read/0", CallKind.READ, text, text, text, 0), text).text or ""
-    assert [token for token in re.findall(r"<\w+>", read) if token in SPECIALS] == (
-        ["<chunk>", "<q>", "<mem>", "<plan>", "<out>"]
+    assert [token for token in re.findall(r"<\w+>", read) if token in FRAME] == (
+        ["<q>", "<mem>", "<plan>", "<chunk>", "<out>"]
     )
     final = PROFILE.render(Call("answer", CallKind.ANSWER, text, text, "", None, f"A) x{text}\nB) y")).text or ""
-    found = [token for token in re.findall(r"<\w+>", final) if token in SPECIALS]
+    found = [token for token in re.findall(r"<\w+>", final) if token in FRAME]
     assert (found[0], found[-2:]) == ("<q>", ["<mem>", "<ans>"])
     assert set(found[1:-2]) <= {"<opt>"}
     assert "\n" not in final
@@ -278,9 +281,8 @@ def test_ordinary_signs_reach_the_policy_as_they_are() -> None:
         FULL.removesuffix("<eos>"),
         f"<mem> {LINE}<plan> watch for changes",
         f"<mem>{LINE}<plan>watch for changes<eos>",
-        f"<quote><mem> {LINE}<plan> watch for changes",
-        f"<quote> a < b <div> AX-4821<mem> {LINE}<plan> watch for changes<eos>",
-        "<quote> one\n\ntwo<mem> access code of  Norbel:\nAX-4821<plan> watch for changes",
+        "<mem> access code of  Norbel:\nAX-4821<plan> watch for changes",
+        "<mem><w1> <w2> of <w3>: AX-4821<plan> watch for changes",
     ],
 )  # fmt: skip
 def test_a_rewrite_is_read(reply: str, shape: str) -> None:
@@ -289,16 +291,16 @@ def test_a_rewrite_is_read(reply: str, shape: str) -> None:
 
 
 def test_an_empty_plan_is_written_as_none() -> None:
-    assert parse(f"<quote> x<mem> {LINE}<plan> none") == replace(REWRITE, plan="")
-    assert parse(f"<quote> x<mem> {LINE}<plan>") == replace(REWRITE, plan="")
+    assert parse(f"<mem> {LINE}<plan> none") == replace(REWRITE, plan="")
+    assert parse(f"<mem> {LINE}<plan>") == replace(REWRITE, plan="")
 
 
 def test_a_value_may_hold_a_less_sign() -> None:
     chunk = "The dose of Norbel is <5 mg a day. The sign of Norbel is <mem> here."
-    assert parse("<quote> x<mem> dose of Norbel: <5 mg<plan> none", chunk=chunk).memory == "dose of Norbel: <5 mg"
-    shown = (PROFILE.render(READ, chunk).text or "").split("sign of Norbel is ")[1].split(" here")[0]
+    assert parse("<mem> dose of Norbel: <5 mg<plan> none", chunk=chunk).memory == "dose of Norbel: <5 mg"
+    shown = (PROFILE.render(READ, chunk).text or "").split("sign of<w3> is ")[1].split(" here")[0]
     assert shown != "<mem>"
-    assert parse(f"<quote> x<mem> sign of Norbel: {shown}<plan> none", chunk=chunk).kind is UpdateKind.REWRITE
+    assert parse(f"<mem> sign of Norbel: {shown}<plan> none", chunk=chunk).kind is UpdateKind.REWRITE
 
 
 @pytest.mark.parametrize(("text", "stop"), [("", KEEP), ("<keep>", None), (" <keep>\n", KEEP), ("<keep>", "<keep>")])
@@ -322,18 +324,18 @@ def test_a_rewrite_that_changes_nothing_keeps() -> None:
         (f"{FULL}{FULL}", "not of the form"),
         (f"{FULL} and more", "not of the form"),
         (f"Sure: {FULL}", "not of the form"),
-        (f"<quote> x<quote> y<mem> {LINE}<plan> z", "not of the form"),
-        (f"<quote> x<mem> {LINE}<opt><plan> z", "not of the form"),
-        (f"<quote> x<mem> {LINE}<plan> z<keep>", "not of the form"),
-        ("<quote> x<mem> <plan> z", "not of the form"),
-        ("<quote> x<mem> none<plan> none", "not of the form"),
-        ("<quote> x<mem> ...<plan> none", "not of the form"),
-        ("<quote> x<mem> access code of Norbel: 9999<plan> none", "does not stand"),
-        ("<quote> x<mem> access code of Norbel: AX-48<plan> none", "does not stand"),
-        ("<quote> x<mem> access code of Trask: AX-4821<plan> none", "does not stand"),
-        ("<quote> x<mem> AX-4821<plan> none", "does not stand"),
-        (f"<quote> x<mem> {LINE}{' x' * 200}<plan> none", "memory over budget"),
-        (f"<quote> x<mem> {LINE}<plan>{' x' * 17}", "plan over budget"),
+        (f"x<mem> {LINE}<plan> z", "not of the form"),
+        (f"<mem> {LINE}<opt><plan> z", "not of the form"),
+        (f"<mem> {LINE}<plan> z<keep>", "not of the form"),
+        ("<mem> <plan> z", "not of the form"),
+        ("<mem> none<plan> none", "not of the form"),
+        ("<mem> ...<plan> none", "not of the form"),
+        ("<mem> access code of Norbel: 9999<plan> none", "does not stand"),
+        ("<mem> access code of Norbel: AX-48<plan> none", "does not stand"),
+        ("<mem> access code of Trask: AX-4821<plan> none", "does not stand"),
+        ("<mem> AX-4821<plan> none", "does not stand"),
+        (f"<mem> {LINE}{' x' * 200}<plan> none", "memory over budget"),
+        (f"<mem> {LINE}<plan>{' x' * 17}", "plan over budget"),
     ],
 )
 def test_unusable_replies_are_invalid(text: str, reason: str) -> None:
@@ -343,7 +345,7 @@ def test_unusable_replies_are_invalid(text: str, reason: str) -> None:
 
 
 def test_keeping_in_the_middle_of_a_reply_is_invalid() -> None:
-    assert parse("<quote> access code", stop=KEEP).kind is UpdateKind.INVALID
+    assert parse("<mem> access code", stop=KEEP).kind is UpdateKind.INVALID
     assert parse(FULL.removesuffix("<eos>"), stop=KEEP).kind is UpdateKind.INVALID
 
 
@@ -404,10 +406,10 @@ def test_a_read_always_gives_an_update_and_never_an_empty_memory(
 _BODY = st.text(st.characters(exclude_characters="<"), max_size=30)
 
 
-@given(_BODY, _BODY, _BODY)
-def test_what_is_rendered_is_parsed(quote: str, memory: str, plan: str) -> None:
+@given(_BODY, _BODY)
+def test_what_is_rendered_is_parsed(memory: str, plan: str) -> None:
     memory = f"{memory} x"
-    parsed = demo.parse_update(demo.render_update(quote, memory, plan))
+    parsed = demo.parse_update("What?", demo.render_update("What?", memory, plan))
     assert parsed is not None
     assert parsed[0] == " ".join(memory.split())
     said = " ".join(plan.split())
@@ -438,7 +440,7 @@ def test_what_is_rendered_is_parsed(quote: str, memory: str, plan: str) -> None:
     ],
 )
 def test_a_reply_names_an_option_by_its_value_or_its_letter(reply: str, options: list[str], said: str) -> None:
-    assert read_reply(reply, options) == said
+    assert read_reply(Q, reply, options) == said
     instructions = "\n".join(f"{letter}) {text}" for letter, text in zip(LETTERS, options, strict=False))
     assert answer(reply, instructions) == said
 
@@ -447,7 +449,7 @@ def test_a_reply_names_an_option_by_its_value_or_its_letter(reply: str, options:
 def test_every_option_can_be_answered(options: list[str]) -> None:
     plain = [" ".join(option.split()).casefold() for option in options]
     for place, option in enumerate(options):
-        said = read_reply(demo.render_reply(option, LETTERS[place]), options)
+        said = read_reply(Q, demo.render_reply(Q, option, LETTERS[place]), options)
         whole = f"{plain[place]} {LETTERS[place].lower()}"
         assert said == LETTERS[plain.index(whole) if whole in plain else plain.index(plain[place])]
 

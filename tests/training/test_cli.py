@@ -31,7 +31,7 @@ def little(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(train, "corpus", corpus)
     monkeypatch.setattr(train, "Config", partial(train.Config, steps=2))
     for length in (64, 128, 256):
-        monkeypatch.setitem(LOADS, length, Load(32, 2, 160, 3))
+        monkeypatch.setitem(LOADS, length, Load(32, 8, 160, 4))
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["demo", "--help"]])

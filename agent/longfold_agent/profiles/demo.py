@@ -1,11 +1,12 @@
 """Prompt profile of the demo policy: raw completion prompts in its own special tokens. Knows no engine and no weights.
 
-read:    <chunk>{text}<q> {question}<mem> {memory}<plan> {plan}<out>
-         ->  <keep>  |  <quote> {quote}<mem> {memory}<plan> {plan}<eos>
+read:    <q> {question}<mem> {memory}<plan> {plan}<chunk>{text}<out>
+         ->  <keep>  |  <mem> {memory}<plan> {plan}<eos>
 answer:  <q> {question}[<opt> {option} A<opt> {option} B ...]<mem> {memory}<ans>
          ->  {value}[ {letter}]<eos>
 
-The training package renders its rows with the functions of this module, so what is trained is what is served.
+The question's own words stand as numbered tokens in all of it (`placeholders`). The training package renders its rows
+with the functions of this module, so what is trained is what is served.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ from typing import TypedDict
 
 from longfold_agent.errors import InvalidReply, Unsupported
 from longfold_agent.neutralise import neutralise
+from longfold_agent.profiles import placeholders
 from longfold_agent.profiles.choices import LETTERS, options_in, split_question
+from longfold_agent.profiles.placeholders import Placeholders
 from longfold_agent.protocols import Budgets, Tokens
 from longfold_agent.types import (
     Call,
@@ -34,9 +37,11 @@ from longfold_agent.types import (
     UpdateKind,
 )
 
-SPECIALS = ("<pad>", "<chunk>", "<q>", "<mem>", "<plan>", "<out>", "<eos>", "<ans>", "<opt>", "<keep>", "<quote>")
+SPECIALS = (
+    "<pad>", "<chunk>", "<q>", "<mem>", "<plan>", "<out>", "<eos>", "<ans>", "<opt>", "<keep>", *placeholders.TOKENS
+)  # fmt: skip
 """The policy's special tokens; their ids are their places in this tuple."""
-PAD, CHUNK, QUESTION, MEMORY, PLAN, OUT, EOS, ANS, OPT, KEEP, QUOTE = range(len(SPECIALS))
+PAD, CHUNK, QUESTION, MEMORY, PLAN, OUT, EOS, ANS, OPT, KEEP = range(10)
 NOTHING = "none"
 """How an empty memory or plan is written."""
 AFTER_FIND = "watch for changes"
@@ -45,19 +50,16 @@ UNKNOWN = "unknown"
 """The answer when nothing was found."""
 
 
-def render_chunk(text: str) -> str:
-    """The part of a read prompt that all questions on one chunk share."""
-    return f"<chunk>{text}"
+def render_read(question: str, memory: str, plan: str, text: str) -> str:
+    """The prompt that asks for the new memory after `text`."""
+    hide = Placeholders(question).hide
+    state = f"<mem> {hide(memory) or NOTHING}<plan> {plan or NOTHING}"
+    return f"<q> {hide(question)}{state}<chunk>{hide(text)}<out>"
 
 
-def render_question(question: str, memory: str, plan: str) -> str:
-    """The part of a read prompt after the chunk."""
-    return f"<q> {question}<mem> {memory or NOTHING}<plan> {plan or NOTHING}<out>"
-
-
-def render_update(quote: str, memory: str, plan: str) -> str:
-    """The reply that rewrites memory and plan; `quote` is the chunk's own words that lead to the value."""
-    return f"<quote> {quote}<mem> {memory}<plan> {plan}<eos>"
+def render_update(question: str, memory: str, plan: str) -> str:
+    """The reply that rewrites memory and plan."""
+    return f"<mem> {Placeholders(question).hide(memory)}<plan> {plan}<eos>"
 
 
 def render_answer(question: str, options: Sequence[str], memory: str) -> str:
@@ -66,21 +68,23 @@ def render_answer(question: str, options: Sequence[str], memory: str) -> str:
     A letter stands behind its option, and the reply says the value before the letter: both are then copied, not
     compared.
     """
-    choices = "".join(f"<opt> {option} {letter}" for letter, option in zip(LETTERS, options, strict=False))
-    return f"<q> {question}{choices}<mem> {memory or NOTHING}<ans>"
+    hide = Placeholders(question).hide
+    choices = "".join(f"<opt> {hide(option)} {letter}" for letter, option in zip(LETTERS, options, strict=False))
+    return f"<q> {hide(question)}{choices}<mem> {hide(memory) or NOTHING}<ans>"
 
 
-def render_reply(value: str, letter: str = "") -> str:
+def render_reply(question: str, value: str, letter: str = "") -> str:
     """The reply to the answer prompt; `letter` where there are options and one of them is the value."""
-    return f" {value} {letter}<eos>" if letter else f" {value}<eos>"
+    hidden = Placeholders(question).hide(value)
+    return f" {hidden} {letter}<eos>" if letter else f" {hidden}<eos>"
 
 
-def read_reply(reply: str, options: Sequence[str]) -> str:
+def read_reply(question: str, reply: str, options: Sequence[str]) -> str:
     """What a reply answers: with options the letter of the one it names, else the value.
 
     The value decides where it is one of the options, since the letter follows from it; the letter where it is none.
     """
-    text = reply.strip().removesuffix("<eos>").strip()
+    text = Placeholders(question).show(reply.strip().removesuffix("<eos>")).strip()
     texts = [_plain(option) for option in options[: len(LETTERS)]]
     value, _, letter = text.rpartition(" ")
     for said in (text, value):
@@ -106,11 +110,12 @@ KEEP_BIAS = 0.0
 """Added to the logit of <keep>: a false write can spoil the memory of a long reading, a missed fact costs one fact."""
 RETRY_TEMPERATURE = 0.5
 """A retry at temperature 0 would repeat the bad reply."""
-PARSER = 2
+PARSER = 3
 """Raised with every change of the parsing rules, so that no state is continued under other rules than it was begun."""
 NOTICE = (
     "Answered by the demo policy, a model of three million parameters that only looks up stated attributes of named "
-    "things (\u201cWhat is the access code of Norbel?\u201d). It shows how reading works; do not rely on its answers."
+    "things, by the question's own words (\u201cWhat is the access code of Norbel?\u201d). It shows how reading works; "
+    "do not rely on its answers."
 )
 
 
@@ -126,7 +131,16 @@ class DemoProfile:
     version: str = field(init=False)
 
     def __post_init__(self) -> None:
-        parts = [PARSER, SPECIALS, NOTHING, AFTER_FIND, asdict(self.budgets), self.keep_bias, RETRY_TEMPERATURE]
+        parts = [
+            PARSER,
+            SPECIALS,
+            sorted(placeholders.COMMON),
+            NOTHING,
+            AFTER_FIND,
+            asdict(self.budgets),
+            self.keep_bias,
+            RETRY_TEMPERATURE,
+        ]
         digest = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
         object.__setattr__(self, "version", f"demo-{digest[:16]}")
 
@@ -141,8 +155,7 @@ class DemoProfile:
     def render(self, call: Call, text: str = "") -> Prompt:
         question = _line(call.question)
         if call.kind is CallKind.READ:
-            chunk = render_chunk(neutralise(text, SPECIALS))
-            return Prompt(chunk + render_question(question, _line(call.memory), _line(call.plan)))
+            return Prompt(render_read(question, _line(call.memory), _line(call.plan), neutralise(text, SPECIALS)))
         return Prompt(
             render_answer(question, [_line(option) for option in options_in(call.instructions)], _line(call.memory))
         )
@@ -169,7 +182,8 @@ class DemoProfile:
         chunk cannot support is INVALID, whatever the policy believes.
         """
         if call.kind is CallKind.ANSWER:
-            answer = read_reply(completion.text, [_line(option) for option in options_in(call.instructions)])
+            options = [_line(option) for option in options_in(call.instructions)]
+            answer = read_reply(_line(call.question), completion.text, options)
             if not answer or _SPECIAL.search(answer):
                 raise InvalidReply("the answer is empty" if not answer else "the answer holds special tokens")
             return FinalText(answer)
@@ -178,9 +192,9 @@ class DemoProfile:
             return Update(UpdateKind.KEEP)
         if completion.finish_reason == "length" and not reply.endswith(SPECIALS[EOS]):
             return _invalid("cut by the output limit")
-        parsed = None if completion.stop_reason == KEEP else parse_update(reply)
+        parsed = None if completion.stop_reason == KEEP else parse_update(_line(call.question), reply)
         if parsed is None:
-            return _invalid("empty" if not reply else "not of the form <quote> quote<mem> memory<plan> plan")
+            return _invalid("empty" if not reply else "not of the form <mem> memory<plan> plan")
         memory, plan = parsed
         if tokens.count(memory) > self.budgets.memory:
             return _invalid("memory over budget")
@@ -202,15 +216,13 @@ def profile(budgets: Budgets = BUDGETS) -> DemoProfile:
 
 _SPECIAL = re.compile("|".join(re.escape(special) for special in SPECIALS))
 _PLAIN_TEXT = rf"(?:(?!{_SPECIAL.pattern}).)*"
-"""Anything but special tokens: a quote or a value may well hold a "<"."""
-_UPDATE = re.compile(
-    rf"(?:<quote>{_PLAIN_TEXT})?<mem>(?P<memory>{_PLAIN_TEXT})<plan>(?P<plan>{_PLAIN_TEXT})(?:<eos>)?", re.DOTALL
-)
+"""Anything but special tokens: a value may well hold a "<"."""
+_UPDATE = re.compile(rf"<mem>(?P<memory>{_PLAIN_TEXT})<plan>(?P<plan>{_PLAIN_TEXT})(?:<eos>)?", re.DOTALL)
 
 
-def parse_update(reply: str) -> tuple[str, str] | None:
+def parse_update(question: str, reply: str) -> tuple[str, str] | None:
     """Memory and plan of a rewriting reply, None for any other text; a memory without letters or digits is none."""
-    found = _UPDATE.fullmatch(reply.strip())
+    found = _UPDATE.fullmatch(Placeholders(question).show(reply.strip()))
     if found is None:
         return None
     memory, plan = (" ".join(found[part].split()) for part in ("memory", "plan"))

@@ -41,17 +41,18 @@ class Oracle:
                 query = split_question(item.question)
                 before = plan = ""
                 for text, value in zip(document.chunks, item.memories, strict=True):
-                    asked = prompt.render_chunk(text) + prompt.render_question(query.core, before, plan)
+                    asked = prompt.render_read(query.core, before, plan, text)
                     line = prompt.memory_line(item.key.attribute, item.key.entity, value) if value else ""
                     if line == before or blind:
                         self.replies[asked] = "<keep>"
                         continue
-                    self.replies[asked] = prompt.render_update(value, line, prompt.AFTER_FIND).removesuffix("<eos>")
+                    said = prompt.render_update(query.core, line, prompt.AFTER_FIND)
+                    self.replies[asked] = said.removesuffix("<eos>")
                     before, plan = line, prompt.AFTER_FIND
                 asked = prompt.render_answer(query.core, options_in(query.instructions), before)
                 known = prompt.UNKNOWN if blind else item.memories[-1]
                 letter = item.answer if item.family == "choice" and not blind else ""
-                self.replies[asked] = prompt.render_reply(known, letter).removesuffix("<eos>")
+                self.replies[asked] = prompt.render_reply(query.core, known, letter).removesuffix("<eos>")
 
     async def complete(self, requests: Sequence[Request]) -> list[Completion]:
         return [Completion(self.replies[request.prompt.text or ""], "stop") for request in requests]

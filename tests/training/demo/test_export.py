@@ -28,7 +28,7 @@ def test_transformers_reads_the_same_model(policy: Policy, tokenizer: Tokenizer,
 
     folder = export(policy, tokenizer, tmp_path / "policy", model_card(policy.shape, 1, 1, 0, {"find": 0.5}))
     theirs = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
-    text = "<chunk>The access code of Norbel is AX-4821.<q> What is Norbel's access code?<mem> none<plan> none<out>"
+    text = "<q> What is<w1>'s<w2><w3>?<mem> none<plan> none<chunk>The<w2><w3> of<w1> is AX-4821.<out>"
     ids = AutoTokenizer.from_pretrained(folder)(text)["input_ids"]
     assert ids == tokenizer.encode(text).ids
     tokens = torch.tensor([ids])

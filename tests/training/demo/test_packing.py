@@ -1,4 +1,4 @@
-"""Packed rows: many blocks behind one chunk give what each block alone gives."""
+"""Packed rows: a row beside longer ones gives what it gives alone, and only replies are learned."""
 
 from __future__ import annotations
 
@@ -11,51 +11,37 @@ from longfold_agent.profiles.demo import KEEP
 from longfold_training.demo.initialisation import initialise
 from longfold_training.demo.model import Policy, Shape
 from longfold_training.demo.packing import GATE_WEIGHT, pack
-from longfold_training.demo.rows import make_row
+from longfold_training.demo.rows import make_rows
 
 
-def test_a_block_in_a_row_sees_what_it_sees_alone(tokenizer: Tokenizer, shape: Shape) -> None:
+def test_a_row_sees_what_it_sees_alone(tokenizer: Tokenizer, shape: Shape) -> None:
     policy = Policy(shape)
     initialise(policy, 3)
-    row = make_row(Random(2), tokenizer, 48, 5, "train")
-    batch = pack([row], 420)
-    assert len(batch.kept[0]) == len(row.blocks) >= 3
+    rows = make_rows(Random(2), tokenizer, 48, 5, "train")
+    batch = pack(rows)
     with torch.no_grad():
-        packed = policy.hidden(batch.tokens, batch.positions, batch.mask)[0]
-        at = len(row.chunk)
-        for block in row.blocks:
-            alone = (row.chunk if block.reads else []) + block.prompt + block.target
-            extent = len(block.prompt) + len(block.target)
-            plain = policy.hidden(torch.tensor([alone]))[0, -extent:]
-            torch.testing.assert_close(packed[at : at + extent], plain, atol=2e-4, rtol=2e-4)
-            at += extent
+        packed = policy.hidden(batch.tokens)
+        for number, row in enumerate(rows):
+            whole = row.prompt + row.target
+            alone = policy.hidden(torch.tensor([whole]))[0]
+            torch.testing.assert_close(packed[number, : len(whole)], alone, atol=2e-4, rtol=2e-4)
 
 
 def test_targets_and_only_targets_have_weight(tokenizer: Tokenizer) -> None:
-    row = make_row(Random(6), tokenizer, 48, 5, "train")
-    batch = pack([row], 420)
-    at = len(row.chunk)
-    assert batch.weights[0, :at].sum() == 0
-    for block in row.blocks:
-        at += len(block.prompt)
-        weights = batch.weights[0, at : at + len(block.target)].tolist()
-        assert weights[0] == (GATE_WEIGHT if block.reads else 1.0)
-        assert weights[1:] == [1.0] * (len(block.target) - 1)
-        at += len(block.target)
-    assert batch.weights[0, at:].sum() == 0
-
-
-def test_a_block_that_does_not_fit_is_left_out_whole(tokenizer: Tokenizer) -> None:
-    row = make_row(Random(6), tokenizer, 48, 6, "train")
-    length = len(row.chunk) + len(row.blocks[0].prompt) + len(row.blocks[0].target)
-    batch = pack([row], length)
-    assert batch.kept == [[row.blocks[0]]]
-    assert int((batch.tokens[0] > 0).sum()) == length
+    rows = make_rows(Random(6), tokenizer, 48, 5, "train")
+    batch = pack(rows)
+    assert {row.reads for row in rows} == {True, False}
+    for row, tokens, weights in zip(rows, batch.tokens.tolist(), batch.weights.tolist(), strict=True):
+        begin, end = len(row.prompt), len(row.prompt) + len(row.target)
+        assert tokens[begin:end] == row.target
+        assert weights[begin] == (GATE_WEIGHT if row.reads else 1.0)
+        assert weights[begin + 1 : end] == [1.0] * (len(row.target) - 1)
+        assert not any(weights[:begin]) and not any(weights[end:]) and not any(tokens[end:])
 
 
 def test_keep_is_one_token(tokenizer: Tokenizer) -> None:
-    rows = [make_row(Random(seed), tokenizer, 64, 6, "train") for seed in range(12)]
-    replies = [block.target for row in rows for block in row.blocks if block.reads]
+    rows = [row for seed in range(12) for row in make_rows(Random(seed), tokenizer, 64, 6, "train")]
+    replies = [row.target for row in rows if row.reads]
     kept = [reply for reply in replies if reply[0] == KEEP]
     assert kept and all(len(reply) == 1 for reply in kept)
     assert len(kept) < len(replies)

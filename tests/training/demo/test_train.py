@@ -23,8 +23,16 @@ from longfold_training.errors import CheckpointError
 def config(shape: Shape, monkeypatch: pytest.MonkeyPatch) -> Config:
     from longfold_training.demo import schedule
 
-    monkeypatch.setitem(schedule.LOADS, 32, schedule.Load(32, 4, 160, 3))
-    return Config(steps=24, shape=shape, stages=((32, 0.0),), report_every=4, validate_every=10**6, checkpoint_every=8)
+    monkeypatch.setitem(schedule.LOADS, 32, schedule.Load(32, 12, 160, 4))
+    return Config(
+        steps=24,
+        shape=shape,
+        stages=((32, 0.0),),
+        labels_from=0.3,
+        report_every=4,
+        validate_every=10**6,
+        checkpoint_every=8,
+    )
 
 
 def test_a_few_steps_lower_the_loss_and_resuming_changes_nothing(

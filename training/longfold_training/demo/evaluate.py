@@ -1,6 +1,6 @@
 """How well a policy reads: exact match per family, false and missed writes per step, on documents it has never seen.
 
-Two ways to the same figures: `read_in_torch` shares each chunk among many questions and is quick; `read_with_engine`
+Two ways to the same figures: `read_in_torch` needs no server; `read_with_engine`
 drives the agent's own fold through any engine, which is what a service does. Knows no training.
 """
 

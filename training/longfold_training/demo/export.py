@@ -151,6 +151,10 @@ download or an account.
 
 Where the documents state nothing it is trained to answer `unknown`.
 
+Its profile shows it the question's words as numbered tokens wherever they stand in a document, and puts the words back
+into what it writes. That a word of the document is one of the question's is found by this rule; the policy finds which
+sentence states the value, and the value.
+
 ## What it cannot do
 
 - Anything else: no reasoning, counting, lists, comparison, several hops or summaries; no questions about an attribute

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 class Shape:
     """Sizes of the network; the defaults are the shipped policy's."""
 
-    vocabulary: int = 6144
+    vocabulary: int = 4096
     width: int = 192
     layers: int = 4
     heads: int = 4
@@ -133,9 +133,17 @@ class Policy(nn.Module):
         return angles.cos().to(dtype), angles.sin().to(dtype)
 
     def hidden(
-        self, tokens: Tensor, positions: Tensor | None = None, mask: Tensor | None = None, cache: Cache | None = None
+        self,
+        tokens: Tensor,
+        positions: Tensor | None = None,
+        mask: Tensor | None = None,
+        cache: Cache | None = None,
+        between: list[Tensor] | None = None,
     ) -> Tensor:
-        """(rows, length) ids -> (rows, length, width) states after the last norm."""
+        """(rows, length) ids -> (rows, length, width) states after the last norm.
+
+        between: given a list, the states after each layer are added to it.
+        """
         x = self.embed_tokens(tokens)
         if torch.is_autocast_enabled("cpu"):
             x = x.to(torch.get_autocast_dtype("cpu"))
@@ -144,6 +152,8 @@ class Policy(nn.Module):
         turns = self.turns(positions, x.dtype)
         for number, layer in enumerate(self.blocks):
             x = layer(x, turns, mask, cache, number)
+            if between is not None:
+                between.append(x)
         out: Tensor = self.norm(x)
         return out
 

@@ -1,5 +1,4 @@
-"""Rows as tensors: blocks beside each other behind their chunk, each seeing the chunk and itself only. Knows no
-text."""
+"""Rows as tensors. Knows no text."""
 
 from __future__ import annotations
 
@@ -9,64 +8,39 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from longfold_training.demo.rows import Block, Row
+from longfold_training.demo.rows import Row
+from longfold_training.demo.spans import BEGINS, INSIDE, STATED
 
 GATE_WEIGHT = 3.0
 """Loss weight of a step reply's first token: KEEP or write is one decision, and the one that costs most when it is
 wrong."""
-_HIDDEN = -1e4
+_BITS = torch.tensor([BEGINS, INSIDE, STATED])
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Rows packed to one length."""
+    """Rows beside each other, padded behind their end, where causal attention never looks."""
 
     tokens: Tensor
     """(rows, length) ids."""
-    positions: Tensor
-    """(rows, length); every step block's positions go on from its chunk's end, every answer block's start at 0."""
-    mask: Tensor
-    """(rows, 1, length, length), additive."""
     weights: Tensor
     """(rows, length); loss weight of each token as a target, 0 for prompt and padding."""
-    kept: list[list[Block]]
-    """The blocks that fitted, in order, for each row."""
+    labels: Tensor
+    """(rows, length, 3); 1 where a bit of `spans` is set, -1 on tokens that have no labels."""
+    rows: Sequence[Row]
 
 
-def pack(rows: Sequence[Row], length: int) -> Batch:
-    """Pack rows to `length` tokens; a block that does not fit is left out."""
-    count = len(rows)
-    tokens = torch.zeros(count, length, dtype=torch.long)
-    positions = torch.zeros(count, length, dtype=torch.long)
-    segment = torch.full((count, length), -1)
-    sees_chunk = torch.zeros(count, length, dtype=torch.bool)
-    weights = torch.zeros(count, length)
-    kept: list[list[Block]] = []
+def pack(rows: Sequence[Row]) -> Batch:
+    length = max(len(row.prompt) + len(row.target) for row in rows)
+    tokens = torch.zeros(len(rows), length, dtype=torch.long)
+    weights = torch.zeros(len(rows), length)
+    labels = torch.full((len(rows), length, len(_BITS)), -1.0)
     for number, row in enumerate(rows):
-        chunk = row.chunk[:length]
-        size = len(chunk)
-        ids, places, segments, sees, weight = list(chunk), list(range(size)), [0] * size, [True] * size, [0.0] * size
-        fitted: list[Block] = []
-        for index, block in enumerate(row.blocks, start=1):
-            extent = len(block.prompt) + len(block.target)
-            if len(ids) + extent > length:
-                continue
-            start = size if block.reads else 0
-            ids += block.prompt + block.target
-            places += range(start, start + extent)
-            segments += [index] * extent
-            sees += [block.reads] * extent
-            first = GATE_WEIGHT if block.reads else 1.0
-            weight += [0.0] * len(block.prompt) + [first] + [1.0] * (len(block.target) - 1)
-            fitted.append(block)
-        used = len(ids)
-        tokens[number, :used] = torch.tensor(ids)
-        positions[number, :used] = torch.tensor(places)
-        segment[number, :used] = torch.tensor(segments)
-        sees_chunk[number, :used] = torch.tensor(sees)
-        weights[number, :used] = torch.tensor(weight)
-        kept.append(fitted)
-    visible = (segment[:, :, None] == segment[:, None, :]) | ((segment[:, None, :] == 0) & sees_chunk[:, :, None])
-    visible &= torch.ones(length, length, dtype=torch.bool).tril()
-    mask = torch.zeros(count, 1, length, length).masked_fill(~visible[:, None], _HIDDEN)
-    return Batch(tokens, positions, mask, weights, kept)
+        begin, end = len(row.prompt), len(row.prompt) + len(row.target)
+        tokens[number, :end] = torch.tensor(row.prompt + row.target)
+        weights[number, begin:end] = 1.0
+        if row.reads:
+            weights[number, begin] = GATE_WEIGHT
+            bits = torch.tensor(row.labels)[:, None] & _BITS
+            labels[number, :begin] = (bits > 0).float()
+    return Batch(tokens, weights, labels, rows)

@@ -1,4 +1,4 @@
-"""The reading loop in torch: many questions on one document share each chunk's computation. Knows no engine and no
+"""The reading loop in torch: many questions on one document read each chunk side by side. Knows no engine and no
 scoring.
 
 For quick work during training. What is served is measured through an engine with the agent's own loop, see
@@ -50,11 +50,8 @@ class Reader:
     @torch.no_grad()
     def read(self, text: str, states: Sequence[State]) -> list[Gate]:
         """Read one chunk for every question, in place."""
-        chunk = torch.tensor([self.tokenizer.encode(prompt.render_chunk(text)).ids])
-        cache = self.policy.new_cache()
-        self.policy.hidden(chunk, None, None, cache)
-        prompts = [prompt.render_question(state.question, state.memory, state.plan) for state in states]
-        logits, continued = self._start(prompts, cache, chunk.shape[1])
+        prompts = [prompt.render_read(state.question, state.memory, state.plan, text) for state in states]
+        logits, continued = self._start(prompts)
         keep = logits[:, prompt.KEEP] + self.keep_bias
         others = logits.clone()
         others[:, prompt.KEEP] = -torch.inf
@@ -65,7 +62,7 @@ class Reader:
         for number, state in enumerate(states):
             before = state.memory
             if number in replies:
-                parsed = prompt.parse_update(replies[number])
+                parsed = prompt.parse_update(state.question, replies[number])
                 if parsed is not None and prompt.grounded(parsed[0], before, text):
                     state.memory, state.plan = parsed
             gates.append(Gate(margins[number], before, state.memory))
@@ -78,11 +75,14 @@ class Reader:
             prompt.render_answer(state.question, some, state.memory)
             for state, some in zip(states, options, strict=True)
         ]
-        logits, continued = self._start(prompts, None, 0)
+        logits, continued = self._start(prompts)
         replies = self._continue(logits, continued, range(len(prompts)), 48)
-        return [prompt.read_reply(replies[number], some) for number, some in enumerate(options)]
+        return [
+            prompt.read_reply(state.question, replies[number], some)
+            for number, (state, some) in enumerate(zip(states, options, strict=True))
+        ]
 
-    def _start(self, prompts: Sequence[str], shared: Cache | None, offset: int) -> tuple[Tensor, _Continued]:
+    def _start(self, prompts: Sequence[str]) -> tuple[Tensor, _Continued]:
         encoded = [self.tokenizer.encode(text).ids for text in prompts]
         rows, longest = len(encoded), max(map(len, encoded))
         tokens = torch.zeros(rows, longest, dtype=torch.long)
@@ -92,19 +92,13 @@ class Reader:
             start = longest - len(ids)
             tokens[row, start:] = torch.tensor(ids)
             real[row, start:] = True
-            positions[row, start:] = torch.arange(offset, offset + len(ids))
+            positions[row, start:] = torch.arange(len(ids))
         visible = torch.ones(longest, longest, dtype=torch.bool).tril()[None] & real[:, None, :]
         visible |= torch.eye(longest, dtype=torch.bool)[None]
-        visible = torch.cat((torch.ones(rows, longest, offset, dtype=torch.bool), visible), 2)
         mask = torch.zeros(visible.shape).masked_fill(~visible, _HIDDEN)[:, None]
         cache: Cache = self.policy.new_cache()
-        if shared is not None:
-            for layer, pair in enumerate(shared):
-                if pair is not None:
-                    cache[layer] = (pair[0].expand(rows, -1, -1, -1), pair[1].expand(rows, -1, -1, -1))
         hidden = self.policy.hidden(tokens, positions, mask, cache)
-        seen = torch.cat((torch.ones(rows, offset, dtype=torch.bool), real), 1)
-        return self.policy.logits(hidden[:, -1]), _Continued(cache, seen, positions[:, -1])
+        return self.policy.logits(hidden[:, -1]), _Continued(cache, real, positions[:, -1])
 
     def _continue(self, logits: Tensor, state: _Continued, rows: Sequence[int], limit: int) -> dict[int, str]:
         """Greedy replies of some rows, specials kept, cut after <eos>."""

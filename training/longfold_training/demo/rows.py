@@ -1,13 +1,9 @@
-"""Training rows: one chunk and many questions on it, with what the teacher would reply. Knows prompts and tokens, not
-tensors.
-
-A row is a chunk followed by blocks. A step block asks what to do with the memory after reading the chunk; an answer
-block answers from a memory alone. Every block is its own continuation of the chunk, so one chunk's computation serves
-many questions, as it does when served.
-"""
+"""Training rows: a prompt about one chunk or one memory, and what the teacher would reply. Knows prompts and tokens,
+not tensors."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 
@@ -15,46 +11,44 @@ from tokenizers import Tokenizer
 
 from longfold_agent.profiles import demo as prompt
 from longfold_training.demo import teacher
-from longfold_training.demo.evidence import evidence
+from longfold_training.demo.spans import labels, spans
 from longfold_training.demo.story import Key, Story, make_story
 from longfold_training.demo.words import Split
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
-    """One question's continuation of a chunk."""
+class Row:
+    """A prompt and its reply in token ids."""
 
     prompt: list[int]
     target: list[int]
     reads: bool
-    """A step block sees the chunk; an answer block does not."""
+    """Whether a chunk is read; else a memory is answered from."""
     tag: str
-    """What the block exercises; used in reports only."""
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    chunk: list[int]
-    blocks: list[Block]
+    """What the row exercises; used in reports only."""
+    labels: list[int]
+    """Bits of `spans` for each token of the prompt; empty where no chunk is read."""
 
 
 @dataclass(frozen=True, slots=True)
 class Exercise:
-    """A block as text."""
+    """A row as text."""
 
     prompt: str
     target: str
     reads: bool
     tag: str
+    marked: Sequence[tuple[int, int, int]] = ()
+    """The chunk's `spans`."""
 
 
 IDLE_SHARE = 0.45
-"""Share of step blocks whose right reply is KEEP; most steps of a real reading are idle, but active steps teach
+"""Share of reading rows whose right reply is KEEP; most steps of a real reading are idle, but active steps teach
 more."""
 
 
 def exercises(rng: Random, story: Story, count: int) -> list[Exercise]:
-    """About `count` blocks on a story: active steps, idle steps and answers, shuffled."""
+    """About `count` exercises on a story: active steps, idle steps and answers, shuffled."""
     active: list[Exercise] = []
     idle: list[Exercise] = []
     for key in story.keys:
@@ -72,7 +66,7 @@ def exercises(rng: Random, story: Story, count: int) -> list[Exercise]:
 
 
 def step(rng: Random, story: Story, key: Key) -> Exercise:
-    """The step block of one key: KEEP, or the memory with the last value the chunk states.
+    """Reading for one key: KEEP, or the memory with the last value the chunk states.
 
     A value that the memory already holds is written again: the memory stays as it is either way, and whether the chunk
     states a value is all that the gate has to see. (Taught to keep equal values, the policy also kept "41,200 euros"
@@ -84,31 +78,36 @@ def step(rng: Random, story: Story, key: Key) -> Exercise:
         before = after
     question = teacher.question(rng, key)
     old = prompt.memory_line(key.attribute, key.shown, before) if before else ""
-    text = prompt.render_question(question, old, prompt.AFTER_FIND if before else "")
+    text = prompt.render_read(question, old, prompt.AFTER_FIND if before else "", story.text)
     if not after:
         return Exercise(text, "<keep>", True, f"keep_{key.origin}")
+    tag = "update" if before else "find"
     new = prompt.memory_line(key.attribute, key.shown, after)
-    quote = evidence(story.last_statement(key), key.attribute, key.entity, after)
-    return Exercise(text, prompt.render_update(quote, new, prompt.AFTER_FIND), True, "update" if before else "find")
+    reply = prompt.render_update(question, new, prompt.AFTER_FIND)
+    return Exercise(text, reply, True, tag, spans(story, key, question))
 
 
 def answer(rng: Random, key: Key, split: Split) -> Exercise:
-    """The answer block of one key, with or without options."""
+    """Answering for one key, with or without options."""
     value = "" if rng.random() < 0.12 else teacher.value(rng, key, split)
     question = teacher.question(rng, key)
     memory = prompt.memory_line(key.attribute, key.shown, value) if value else ""
     options: list[str] = []
     if rng.random() < 0.4:
         options = teacher.options(rng, key, value, split)
-    reply = teacher.answer(value, options)
+    reply = teacher.answer(question, value, options)
     return Exercise(prompt.render_answer(question, options, memory), reply, False, "choice" if options else "answer")
 
 
-def make_row(rng: Random, tokenizer: Tokenizer, tokens: int, count: int, split: Split, ordinary: float = 0.0) -> Row:
-    """A row with a chunk of about `tokens` tokens and about `count` blocks."""
+def make_rows(
+    rng: Random, tokenizer: Tokenizer, tokens: int, count: int, split: Split, ordinary: float = 0.0
+) -> list[Row]:
+    """About `count` rows on one chunk of about `tokens` tokens."""
     story = make_story(rng, tokens, count, split, ordinary)
-    chunk = tokenizer.encode(prompt.render_chunk(story.text)).ids
-    blocks = []
-    for made in exercises(rng, story, count):
-        blocks.append(Block(tokenizer.encode(made.prompt).ids, tokenizer.encode(made.target).ids, made.reads, made.tag))
-    return Row(chunk, blocks)
+    return [_row(tokenizer, made) for made in exercises(rng, story, count)]
+
+
+def _row(tokenizer: Tokenizer, made: Exercise) -> Row:
+    asked = tokenizer.encode(made.prompt)
+    marks = labels(asked.offsets, made.prompt.find("<chunk>") + len("<chunk>"), made.marked) if made.reads else []
+    return Row(asked.ids, tokenizer.encode(made.target).ids, made.reads, made.tag, marks)

@@ -844,6 +844,11 @@ what is the {A} of {E}
 {A} of {E}
 """.strip().split("\n")
 )
+LEADS = (
+    "According to the {noun}, {q}", "In the {noun} of {place_name}: {q}", "{q} The {noun} should say.",
+    "I am reading the {noun}. {q}", "Look at the {noun}: {q}", "{q} It is for the {noun}.",
+)  # fmt: skip
+"""Words around a question that are no part of what is asked."""
 CURRENT = ("current", "latest", "present", "last", "final", "most recent", "newest", "actual", "new")
 WHO = ("Who is the {A} of {E}?", "Who is {E}'s {A}?", "Who was the {A} of {E}?", "Who is the {cur} {A} of {E}?")
 WHEN = ("When is the {A} of {E}?", "When is {E}'s {A}?", "When was the {A} of {E}?")

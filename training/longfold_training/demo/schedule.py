@@ -15,15 +15,15 @@ class Load:
     """Tokens of a chunk."""
     rows: int
     length: int
-    """Tokens a row is packed to."""
-    blocks: int
+    """Tokens of the longest row; longer ones are left out."""
+    each: int
+    """Rows on one chunk."""
 
 
 LOADS = {
-    64: Load(64, 14, 320, 6),
-    128: Load(128, 9, 480, 8),
-    256: Load(256, 6, 752, 11),
-    512: Load(512, 4, 1152, 15),
+    64: Load(64, 54, 208, 5),
+    128: Load(128, 34, 304, 6),
+    256: Load(256, 19, 480, 6),
 }
 """Rows of each stage, each about 4,500 tokens a step."""
 
@@ -34,7 +34,7 @@ class Schedule:
     leave the ground."""
 
     steps: int
-    peak: float = 4e-3
+    peak: float = 3e-3
     warmup: int = 30
     decay: float = 0.6
     """Share of the steps over which the learning rate falls to zero: accuracy arrives in the decay."""

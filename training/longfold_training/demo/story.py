@@ -277,17 +277,17 @@ def _near_misses(
     for _ in range(max(2, round(count * 0.7))):
         shape = rng.random()
         entity, wanted, origin = entity_name(rng, split), attribute(rng, split), "far"
-        if keys and shape < 0.8:
+        if keys and shape < 0.9:
             key = rng.choice(keys)
-            if shape < 0.3:
+            if shape < 0.26:
                 entity, wanted, origin = (
                     names.near(rng, key.entity, split),
                     Attribute(key.attribute, key.usual),
                     "near_name",
                 )
-            elif shape < 0.45:
+            elif shape < 0.38:
                 wanted, origin = Attribute(key.attribute, key.usual), "other_name"
-            elif shape < 0.7:
+            elif shape < 0.62:
                 entity, wanted, origin = key.entity, attribute_like(rng, key.attribute, split), "other_attribute"
             else:
                 other = rng.choice(keys)

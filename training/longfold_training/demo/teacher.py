@@ -10,9 +10,11 @@ from longfold_agent.profiles.choices import LETTERS
 from longfold_agent.profiles.demo import UNKNOWN, render_reply
 from longfold_training.demo import values
 from longfold_training.demo.grammar import expand
-from longfold_training.demo.rules import CURRENT, QUESTIONS, WHEN, WHO
+from longfold_training.demo.rules import CURRENT, LEADS, QUESTIONS, WHEN, WHO
 from longfold_training.demo.story import Key
 from longfold_training.demo.words import Split
+
+_LED_SHARE = 0.06
 
 
 def question(rng: Random, key: Key) -> str:
@@ -22,7 +24,8 @@ def question(rng: Random, key: Key) -> str:
         ways = WHO
     elif key.usual == "date" and rng.random() < 0.2:
         ways = WHEN
-    return expand(rng, rng.choice(ways), {"A": key.attribute, "E": key.shown, "cur": rng.choice(CURRENT)})
+    asked = expand(rng, rng.choice(ways), {"A": key.attribute, "E": key.shown, "cur": rng.choice(CURRENT)})
+    return expand(rng, rng.choice(LEADS), {"q": asked}) if rng.random() < _LED_SHARE else asked
 
 
 def value(rng: Random, key: Key, split: Split) -> str:
@@ -42,12 +45,12 @@ def options(rng: Random, key: Key, right: str, split: Split) -> list[str]:
     return made
 
 
-def answer(found: str, choices: Sequence[str]) -> str:
+def answer(asked: str, found: str, choices: Sequence[str]) -> str:
     """The reply from memory: the value, behind it the letter of the option that holds it; "unknown" where there is
     none."""
     if not found:
-        return render_reply(UNKNOWN)
+        return render_reply(asked, UNKNOWN)
     if not choices:
-        return render_reply(found)
+        return render_reply(asked, found)
     places = [place for place, option in enumerate(choices) if option.lower() == found.lower()]
-    return render_reply(choices[places[0]], LETTERS[places[0]]) if places else render_reply(UNKNOWN)
+    return render_reply(asked, choices[places[0]], LETTERS[places[0]]) if places else render_reply(asked, UNKNOWN)

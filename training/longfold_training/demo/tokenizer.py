@@ -13,7 +13,7 @@ PATTERN = r"\d|[^\S\r\n]?\p{Lu}(?=[\p{Lu}\d/-])|[^\S\r\n]?\p{L}+|[^\S\r\n]?[^\s\
 """Digits stand alone, without the space before them, and so do capitals of codes: a value has the same tokens wherever
 it stands."""
 
-VOCABULARY = 6144
+VOCABULARY = 4096
 
 
 def train_tokenizer(texts: Iterable[str], size: int = VOCABULARY) -> Tokenizer:

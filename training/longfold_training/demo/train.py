@@ -7,9 +7,10 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from pickle import UnpicklingError
 from random import Random
@@ -18,6 +19,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from tokenizers import Tokenizer
+from torch import nn
 
 from longfold_agent.profiles.demo import KEEP
 from longfold_training.demo.corpus import corpus
@@ -25,7 +27,7 @@ from longfold_training.demo.initialisation import initialise
 from longfold_training.demo.model import Policy, Shape
 from longfold_training.demo.muon import Muon
 from longfold_training.demo.packing import Batch, pack
-from longfold_training.demo.rows import make_row
+from longfold_training.demo.rows import Row, make_rows
 from longfold_training.demo.schedule import LOADS, Load, Schedule
 from longfold_training.demo.tokenizer import load_tokenizer, train_tokenizer
 from longfold_training.demo.words import Split
@@ -36,15 +38,19 @@ from longfold_training.errors import CheckpointError
 class Config:
     """One training run."""
 
-    steps: int = 6000
+    steps: int = 4000
     """Optimiser steps; the default is the shipped policy's length."""
     seed: int = 0
     shape: Shape = field(default_factory=Shape)
-    peak: float = 4e-3
+    peak: float = 3e-3
     decay: float = 0.6
     stages: tuple[tuple[int, float], ...] = ((64, 0.0), (128, 0.12), (256, 0.4))
     ordinary: float = 0.75
     """Share of statements as people ordinarily write them; the others say it in every way the grammar knows."""
+    labels: float = 1.0
+    """Weight of the labels on the chunk's tokens (`spans`) beside the replies."""
+    labels_from: float = 0.4
+    """Share of the steps after which the labels count."""
     threads: int = 2
     report_every: int = 25
     validate_every: int = 400
@@ -54,22 +60,48 @@ class Config:
         return Schedule(self.steps, self.peak, decay=self.decay, stages=self.stages, ordinary_floor=self.ordinary)
 
 
-def make_batch(
+def make_load(
     rng: Random, tokenizer: Tokenizer, load: Load, split: Split, *, vary: bool = True, ordinary: float = 0.0
-) -> Batch:
-    """One step's rows; half of the chunks are shorter than the load's length, as the last chunk of a document is."""
-    rows = []
-    for _ in range(load.rows):
-        tokens = load.chunk if not vary or rng.random() < 0.5 else rng.randint(load.chunk * 2 // 5, load.chunk)
-        rows.append(make_row(rng, tokenizer, tokens, load.blocks, split, ordinary))
-    return pack(rows, load.length)
+) -> list[Row]:
+    """One step's rows; in half of the steps the chunks are shorter than the load's, as a document's last chunk is."""
+    tokens = load.chunk if not vary or rng.random() < 0.5 else rng.randint(load.chunk * 2 // 5, load.chunk)
+    rows: list[Row] = []
+    while len(rows) < load.rows:
+        made = make_rows(rng, tokenizer, tokens, load.each, split, ordinary)
+        rows += [row for row in made if len(row.prompt) + len(row.target) <= load.length]
+    return rows[: load.rows]
+
+
+class Probe(nn.Module):
+    """Reads the labels of `spans` off the states before the last layer; serves training only."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(width, 3)
+        nn.init.zeros_(self.linear.weight)
+        nn.init.constant_(self.linear.bias, _RARE)
+
+    def loss(self, states: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Sum of cross entropies. states: (rows, length, width); labels: (rows, length, 3), -1 for none."""
+        told = labels[..., 0] >= 0
+        seen = F.rms_norm(states[told], (states.shape[-1],))
+        return F.binary_cross_entropy_with_logits(
+            self.linear(seen), labels[told], reduction="sum", pos_weight=torch.tensor(_POSITIVE)
+        )
+
+
+_RARE, _POSITIVE = -3.0, 4.0
+"""The probe's first guess as a logit, and the weight of tokens that bear a label: few do."""
 
 
 def loss_of(policy: Policy, batch: Batch, total: torch.Tensor | None = None) -> torch.Tensor:
     """Weighted cross entropy over reply tokens, divided by `total` (default: this batch's weights)."""
+    return _reply_loss(policy, policy.hidden(batch.tokens), batch, total)
+
+
+def _reply_loss(policy: Policy, hidden: torch.Tensor, batch: Batch, total: torch.Tensor | None) -> torch.Tensor:
     weights = batch.weights[:, 1:]
     places = weights > 0
-    hidden = policy.hidden(batch.tokens, batch.positions, batch.mask)
     logits = policy.logits(hidden[:, :-1][places])
     each = F.cross_entropy(logits, batch.tokens[:, 1:][places], reduction="none")
     chosen = weights[places]
@@ -86,34 +118,32 @@ def validate(
     right: dict[str, list[bool]] = {}
     false_writes = missed = idle = active = 0
     for _ in range(batches):
-        batch = make_batch(rng, tokenizer, LOADS[chunk], split, vary=False, ordinary=ordinary)
+        batch = pack(make_load(rng, tokenizer, LOADS[chunk], split, vary=False, ordinary=ordinary))
         places = batch.weights[:, 1:] > 0
-        hidden = policy.hidden(batch.tokens, batch.positions, batch.mask)
-        best = policy.logits(hidden[:, :-1][places]).argmax(-1).tolist()
+        best = policy.logits(policy.hidden(batch.tokens)[:, :-1][places]).argmax(-1).tolist()
         at = 0
-        for blocks in batch.kept:
-            for block in blocks:
-                said = best[at : at + len(block.target)]
-                at += len(block.target)
-                right.setdefault(block.tag, []).append(said == block.target)
-                if block.reads and block.target[0] == KEEP:
-                    idle += 1
-                    false_writes += said[0] != KEEP
-                elif block.reads:
-                    active += 1
-                    missed += said[0] == KEEP
+        for row in batch.rows:
+            said = best[at : at + len(row.target)]
+            at += len(row.target)
+            right.setdefault(row.tag, []).append(said == row.target)
+            if row.reads and row.target[0] == KEEP:
+                idle += 1
+                false_writes += said[0] != KEEP
+            elif row.reads:
+                active += 1
+                missed += said[0] == KEEP
     report = {tag: sum(hits) / len(hits) for tag, hits in sorted(right.items())}
     return report | {"false_write": false_writes / max(1, idle), "missed": missed / max(1, active)}
 
 
-def optimizers(policy: Policy, parts: int) -> list[torch.optim.Optimizer]:
-    """Muon for the matrices of the layers, in `parts` that can step side by side, and AdamW for embeddings and
-    norms."""
+def optimizers(policy: Policy, probe: Probe, parts: int) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices of the layers, in `parts` that can step side by side, and AdamW for the rest."""
     matrices = [weight for name, weight in policy.named_parameters() if weight.dim() == 2 and "embed" not in name]
     others = [weight for name, weight in policy.named_parameters() if weight.dim() != 2 or "embed" in name]
     return [
         *(Muon(matrices[part::parts], lr=1.0) for part in range(parts)),
         torch.optim.AdamW(others, lr=1.0, betas=(0.9, 0.97), weight_decay=0.0),
+        torch.optim.AdamW(probe.parameters(), lr=1.0, betas=(0.9, 0.97), weight_decay=0.0),
     ]
 
 
@@ -131,10 +161,14 @@ def _apply(optimizer: torch.optim.Optimizer) -> None:
     optimizer.zero_grad()
 
 
-def part_of(batch: Batch, rows: slice) -> Batch:
-    """Some rows of a batch."""
-    kept = batch.kept[rows]
-    return Batch(batch.tokens[rows], batch.positions[rows], batch.mask[rows], batch.weights[rows], kept)
+def shares(rows: Sequence[Row], count: int) -> list[list[Batch]]:
+    """The rows in `count` shares of about equal work, each as batches of rows that are about equally long."""
+    ordered = sorted(rows, key=lambda row: len(row.prompt) + len(row.target))
+    cuts = (0, len(rows) // 4, len(rows))
+    return [
+        [pack(group) for low, high in pairwise(cuts) if (group := ordered[low:high][place::count])]
+        for place in range(count)
+    ]
 
 
 class Run:
@@ -169,9 +203,10 @@ class Run:
         else:
             self.tokenizer = tokenizer or train_tokenizer(corpus(config.seed), config.shape.vocabulary)
         self.policy = Policy(config.shape)
+        self.probe = Probe(config.shape.width)
         self.step = 0
         self.tokens = 0
-        self.optimizers = optimizers(self.policy, config.threads)
+        self.optimizers = optimizers(self.policy, self.probe, config.threads)
         if resume:
             self._load()
         else:
@@ -191,6 +226,7 @@ class Run:
                 "the checkpoint belongs to a run with other settings; give the same ones or choose another folder"
             )
         self.policy.load_state_dict(state["policy"])
+        self.probe.load_state_dict(state["probe"])
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
         self.step, self.tokens = state["step"], state["tokens"]
@@ -208,6 +244,7 @@ class Run:
         """Write the checkpoint; a run that dies while writing leaves the one before."""
         state = {
             "policy": self.policy.state_dict(),
+            "probe": self.probe.state_dict(),
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "step": self.step,
             "tokens": self.tokens,
@@ -221,19 +258,24 @@ class Run:
         """One optimiser step; everything about it follows from the seed and the step's number. Returns the loss."""
         schedule = self.config.schedule()
         rng = Random(f"{self.config.seed}/{self.step}")
-        load = schedule.load(self.step, rng)
-        batch = make_batch(rng, self.tokenizer, load, "train", ordinary=schedule.ordinary(self.step))
-        loss = self.fit(batch, schedule.rate(self.step))
+        rows = make_load(
+            rng, self.tokenizer, schedule.load(self.step, rng), "train", ordinary=schedule.ordinary(self.step)
+        )
+        weight = self.config.labels if self.step >= self.config.labels_from * self.config.steps else 0.0
+        loss = self.fit(rows, schedule.rate(self.step), weight)
         self.step += 1
-        self.tokens += int((batch.tokens > 0).sum())
+        self.tokens += sum(len(row.prompt) + len(row.target) for row in rows)
         return loss
 
-    def fit(self, batch: Batch, rate: float) -> float:
-        """One update at learning rate `rate`; returns the loss before it."""
-        total = batch.weights[:, 1:].sum()
-        count = self.config.threads
-        parts = [part_of(batch, slice(place, None, count)) for place in range(count)]
-        losses = list(self.workers.map(lambda part: self._backward(part, total), parts))
+    def fit(self, rows: Sequence[Row], rate: float, labels: float = 0.0) -> float:
+        """One update at learning rate `rate`, the chunks' labels weighing `labels`; returns the replies' loss before
+        it."""
+        parts = shares(rows, self.config.threads)
+        batches = [batch for part in parts for batch in part]
+        total = torch.stack([batch.weights[:, 1:].sum() for batch in batches]).sum()
+        labelled = sum(int((batch.labels[..., 0] >= 0).sum()) for batch in batches)
+        share = labels / max(1, labelled)
+        losses = list(self.workers.map(lambda part: self._backward(part, total, share), parts))
         torch.nn.utils.clip_grad_norm_(self.policy.parameters(), 1.0)
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
@@ -241,12 +283,19 @@ class Run:
         list(self.workers.map(_apply, self.optimizers))
         return sum(losses)
 
-    def _backward(self, part: Batch, total: torch.Tensor) -> float:
+    def _backward(self, part: Sequence[Batch], total: torch.Tensor, share: float) -> float:
+        """Adds the gradient of the replies' loss and of `share` times the labels' to the weights'."""
+        replies, told = torch.zeros(()), torch.zeros(())
         with torch.autocast("cpu", torch.bfloat16, enabled=has_bfloat16_units()):
-            loss = loss_of(self.policy, part, total)
+            for batch in part:
+                states: list[torch.Tensor] = []
+                hidden = self.policy.hidden(batch.tokens, between=states)
+                replies = replies + _reply_loss(self.policy, hidden, batch, total)
+                if share:
+                    told = told + self.probe.loss(states[-2], batch.labels)
         # Two addends have one sum in either order, so with two threads the gradient does not depend on who is first.
-        loss.backward()  # type: ignore[no-untyped-call]
-        return float(loss.detach())
+        (replies + share * told).backward()  # type: ignore[no-untyped-call]
+        return float(replies.detach())
 
     def train(self, until: int | None = None, stopped: Callable[[], bool] = lambda: False) -> Iterator[dict[str, Any]]:
         """Train to step `until` (default: `config.steps`), yielding each metrics row after writing it.
@@ -265,8 +314,8 @@ class Run:
                 row["eta_minutes"] = round(spent / (self.step - first) * (end - self.step) / 60, 1)
             if row is not None and (self.step % self.config.validate_every == 0 or self.step == end):
                 begun = [chunk for chunk, share in self.config.stages if share <= self.step / self.config.steps]
-                chunk = min(begun[-1], 256)
-                row["validation"] = validate(self.policy, self.tokenizer, chunk, "train", 6, self.config.ordinary)
+                chunk = begun[-1]
+                row["validation"] = validate(self.policy, self.tokenizer, chunk, "train", 20, self.config.ordinary)
                 row["validation_chunk"] = chunk
             if self.step % self.config.checkpoint_every == 0 or self.step == end:
                 self.save()
