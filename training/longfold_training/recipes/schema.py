@@ -64,13 +64,15 @@ class Aepo(Section):
     """Adaptive entropy-controlled policy optimisation (4.4, Eq. 11).
 
     Entropy is that of the distribution at the sampling temperature, in nats a token. The paper publishes no bounds; its
-    Figure 11 shows the entropy of a 4B model between 0.10 and 0.30, hence these. Another policy needs its own: look at
-    the first steps of a run with `enabled = false`.
+    Figure 11 shows the entropy of a 4B model between 0.10 and 0.30, hence these. Another policy needs its own: those of
+    the first steps of a run with `enabled = false`, or `unit = "first"`.
     """
 
     enabled: bool = True
     rule: Literal["paper", "snippet"] = "paper"
     """Section 4.4 with hysteresis, or what the published code does instead (`core/aepo.py` tells the difference)."""
+    unit: Literal["nats", "first"] = "nats"
+    """Of `low` and `high`: nats, or times the entropy of the run's first batch (0.5 and 1.5, say)."""
     low: Annotated[float, Field(ge=0)] = 0.1
     """Below it, negative gradients come back."""
     high: Positive = 0.3
