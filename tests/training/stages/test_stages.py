@@ -265,15 +265,25 @@ def test_a_judge_decides_what_no_rule_can_tell(
 
 
 def test_select_keeps_what_can_still_teach(bigram: Bigram, letters: Letters, tmp_path: Path) -> None:
-    settings = ["limits.chunk_tokens=64", "limits.input_tokens=9000", f"data={letters(3)}", "rollouts.group=6"]
+    settings = [
+        "limits.chunk_tokens=64",
+        "limits.input_tokens=9000",
+        f"data={letters(3)}",
+        "rollouts.group=6",
+        "least=0",
+    ]
     made = run(load("demo/select", [f"start={bigram({})}", *settings]), tmp_path / "open")
     assert made is not None
     kept = {json.loads(line)["id"] for line in made.read_text().splitlines()}
     measured = [json.loads(line) for line in (tmp_path / "open" / "rewards.jsonl").read_text().splitlines()]
     assert {one["id"]: len(one["rewards"]) for one in measured} == {"q0": 6, "q1": 6, "q2": 6}
     assert kept == {one["id"] for one in measured if 0 < sum(one["rewards"]) < 6} != set()
+    always = [f"start={bigram({'<ans>': {'A': 12.0}})}", *settings]
     with pytest.raises(DataError, match="none of 3 questions"):
-        run(load("demo/select", [f"start={bigram({'<ans>': {'A': 12.0}})}", *settings]), tmp_path / "closed")
+        run(load("demo/select", always), tmp_path / "closed")
+    made = run(load("demo/select", [*always, "least=1"]), tmp_path / "least")
+    assert made is not None
+    assert [json.loads(line)["task"] for line in made.read_text().splitlines()] == ["one", "two"]
 
 
 def test_a_policy_that_is_none_is_told(bigram: Bigram, letters: Letters, tmp_path: Path) -> None:

@@ -178,7 +178,8 @@ def test_the_policy_learns_and_its_folder_can_be_served(first: Run) -> None:
 def test_a_run_goes_on_where_its_checkpoint_stands(first: Run, verl_python: Path) -> None:
     checkpoints = first.folder / "checkpoints"
     state = json.loads((checkpoints / "global_step_2" / "longfold.json").read_text())["aepo"]
-    assert (state["masking"], state["switches"], state["first"]) == (False, 0, first.rows[0]["longfold/entropy"])
+    assert (state["masking"], state["switches"]) == (False, 0)
+    assert state["first"] == pytest.approx(first.rows[0]["longfold/entropy"])
     # What the controller remembers is read: with masking on between the bounds, it stays on.
     (checkpoints / "global_step_2" / "longfold.json").write_text('{"aepo": {"masking": true, "switches": 1}}')
     second = train(verl_python, first.policy, first.folder / "problems.jsonl", first.folder, 3)

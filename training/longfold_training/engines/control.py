@@ -20,8 +20,8 @@ from longfold_training.errors import DivergedError
 from longfold_training.recipes import schema
 
 
-class Objective(Protocol):
-    """The part of a recipe that decides."""
+class Keys(Protocol):
+    """The keys of a recipe that decide."""
 
     @property
     def advantage(self) -> Scale: ...
@@ -48,7 +48,7 @@ class Decision:
 class Controller:
     """Decides batch after batch; the entropy controller's state goes from one to the next, and into checkpoints."""
 
-    def __init__(self, told: Objective) -> None:
+    def __init__(self, told: Keys) -> None:
         own, clipping = told.aepo, told.clipping
         self._scale = told.advantage
         self.aepo = AEPO(Thresholds(own.low, own.high, own.start_masked, own.rule, own.unit)) if own.enabled else None

@@ -51,7 +51,7 @@ class Optimiser(Section):
     """AdamW with a constant rate: one update a batch, strictly on-policy, so the ratio of Eq. 4 is one and its clipping
     never acts."""
 
-    learning_rate: Positive = 2e-6
+    learning_rate: Annotated[float, Field(gt=0, le=1)] = 2e-6
     betas: tuple[Share, Share] = (0.9, 0.999)
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     warmup: Annotated[int, Field(ge=0)] = 0
@@ -223,6 +223,9 @@ class Select(Reading):
     keep: Count | None = None
     """Questions to keep; "balanced" keeps as many of every task. None keeps all that are neither always nor never
     answered (retrospective only)."""
+    least: Annotated[int, Field(ge=0)] = 0
+    """Questions of every task that are kept in any case, the hardest first, so that a balanced batch can be made of
+    them (retrospective only). 0, as in the paper, ends in an error when nothing can teach any more."""
     bins: Annotated[int, Field(ge=2)] = 5
 
     @model_validator(mode="after")
