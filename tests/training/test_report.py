@@ -43,6 +43,11 @@ def test_a_constant_line_is_drawn() -> None:
     assert left[1] == right[1]
 
 
+def test_there_are_whole_steps_only() -> None:
+    drawn = chart("x", {"a": [(1, 0.0), (2, 1.0)]})
+    assert re.findall(r'class="tick mid"[^>]*>([^<]*)<', drawn) == ["1", "2"]
+
+
 def write(folder: Path, recipe: dict[str, object], rows: list[dict[str, object]]) -> None:
     folder.mkdir(parents=True)
     (folder / "config.json").write_text(json.dumps({"recipe": recipe, "commit": "0123456789abcdef"}))
