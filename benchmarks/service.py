@@ -64,10 +64,11 @@ def stub_engine(latency: float, rewrite_every: int = 20, window: int = 32768) ->
 
 
 @asynccontextmanager
-async def real_engine(*flags: str) -> AsyncIterator[str]:
-    """URL of a vLLM with the demo policy and without a key, so that a benchmark can also speak to it directly."""
+async def real_engine(*flags: str, model: Path = POLICY) -> AsyncIterator[str]:
+    """URL of a vLLM with a policy folder, the demo policy, and without a key, so that a benchmark can also speak to it
+    directly."""
     with tempfile.TemporaryDirectory(prefix="longfold-bench-") as folder:
-        options = vllm.Options(model=str(POLICY), name="demo", port=free_port(), extra=flags)
+        options = vllm.Options(model=str(model), name="demo", port=free_port(), extra=flags)
         child, url = vllm.child(vllm.find(), options, Path(folder) / "vllm.log")
         await child.start()
         try:

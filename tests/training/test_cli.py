@@ -6,7 +6,7 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -101,6 +101,38 @@ def test_a_stage_tells_what_it_lacks(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert main(["run", "demo/memory", "--out", str(tmp_path / "run"), "--set", "start=nowhere"]) == 1
     assert capsys.readouterr().err.endswith("longfold-train: the policy nowhere does not exist\n")
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("recipe", "setting", "told"),
+    [
+        ("nowhere.toml", "seed=0", "cannot read the recipe nowhere.toml: No such file or directory"),
+        ("demo/memory", "aepo.hig=3", "aepo.hig: unknown key; did you mean high?"),
+        ("demo/memory", "rollouts.group=0", "rollouts.group: "),
+        ("demo/memory", "data=nowhere.jsonl", "cannot read nowhere.jsonl"),
+        ("demo/memory", "device=cuda", 'device = "cuda", but torch finds no GPU'),
+        ("demo/merge", "base=nowhere", "the policy nowhere does not exist"),
+        ("demo/export", "start=nowhere", "the policy nowhere does not exist"),
+        ("demo/problems", "start=nowhere", "the policy nowhere does not exist"),
+    ],
+)
+def test_a_stage_that_cannot_be_run_is_told_in_a_line(
+    bigram: Callable[..., Path],
+    letters: Callable[..., Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    recipe: str,
+    setting: str,
+    told: str,
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    given = [f"start={bigram({})}", f"data={letters()}", "questions=4"] if recipe == "demo/memory" else []
+    words = [word for one in (*given, setting) for word in ("--set", one)]
+    assert main(["run", recipe, "--out", str(tmp_path / "run"), *words]) == 1
+    said = capsys.readouterr().err
+    assert told in said and "Traceback" not in said
+    assert not list(tmp_path.rglob("policy")) and not list(tmp_path.rglob("*.part"))
 
 
 def test_the_report_is_a_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

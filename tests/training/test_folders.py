@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -58,3 +61,29 @@ def test_a_file_where_the_folder_should_be(tmp_path: Path) -> None:
         part.write_text("new")
     with pytest.raises(StorageError, match="cannot write"), whole_folder(tmp_path / "x" / "b") as part:
         (part / "c").write_text("")
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from longfold_training.folders import whole_file, whole_folder
+
+with whole_folder(Path(sys.argv[1]) / "a") as part, whole_file(Path(sys.argv[1]) / "b") as file:
+    for path in (part / "weights", file):
+        path.write_text("half")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_who_is_killed_in_the_middle_leaves_the_old_ones(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    for path in (tmp_path / "a" / "weights", tmp_path / "b"):
+        path.write_text("old")
+    done = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)])
+    assert done.returncode == -signal.SIGKILL
+    assert (tmp_path / "a.part" / "weights").read_text() == (tmp_path / "b.part").read_text() == "half"
+    assert (tmp_path / "a" / "weights").read_text() == (tmp_path / "b").read_text() == "old"
+    # The rest does not hinder who writes again.
+    with whole_folder(tmp_path / "a"), whole_file(tmp_path / "b") as file:
+        file.write_text("new")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"] and not list((tmp_path / "a").iterdir())

@@ -43,6 +43,11 @@ def test_a_constant_line_is_drawn() -> None:
     assert left[1] == right[1]
 
 
+def test_there_are_whole_steps_only() -> None:
+    drawn = chart("x", {"a": [(1, 0.0), (2, 1.0)]})
+    assert re.findall(r'class="tick mid"[^>]*>([^<]*)<', drawn) == ["1", "2"]
+
+
 def write(folder: Path, recipe: dict[str, object], rows: list[dict[str, object]]) -> None:
     folder.mkdir(parents=True)
     (folder / "config.json").write_text(json.dumps({"recipe": recipe, "commit": "0123456789abcdef"}))
@@ -68,6 +73,34 @@ def test_the_page_shows_each_stage(tmp_path: Path) -> None:
     assert page.count('class="span"') == 2
     assert ">high</text>" in page and ">low</text>" in page
     assert "src=" not in page and "<script" not in page
+
+
+def test_stages_stand_in_the_order_in_which_they_were_begun(tmp_path: Path) -> None:
+    for number, name in enumerate(("warm", "memory", "export")):
+        write(tmp_path / name, {"kind": "evaluate"}, [])
+        config = tmp_path / name / "config.json"
+        config.write_text(
+            json.dumps(json.loads(config.read_text()) | {"begun": f"2026-01-0{number + 1}T00:00:00+00:00"})
+        )
+        result = {"reward": number / 4, "questions": 4, "by_task": {"single": {"reward": number / 4, "questions": 4}}}
+        (tmp_path / name / "results.json").write_text(json.dumps(result))
+    page = render([tmp_path])
+    assert re.findall(r"<td>(\d \w+)</td>", page) == ["1 warm", "2 memory", "3 export"]
+    ((first, second, third),) = points(page)
+    assert first[1] > second[1] > third[1]
+
+
+def test_bounds_in_times_of_the_first_entropy_are_drawn_in_nats(tmp_path: Path) -> None:
+    aepo = {"enabled": True, "unit": "first", "low": 0.5, "high": 1.5}
+    rows: list[dict[str, object]] = [{"step": step, "entropy": 0.02 * step, "masking": 0} for step in (1, 2)]
+    write(tmp_path / "memory", {"kind": "reinforce", "aepo": aepo}, rows)
+    # The axis goes from 0.01 to 0.04: the bounds are 0.01 and 0.03.
+    low, high = sorted(
+        (float(y) for y in re.findall(r'class="level" [^>]*y1="([\d.]+)"', render([tmp_path]))), reverse=True
+    )
+    ((first, second),) = points(render([tmp_path]))
+    assert (low - first[1]) / (low - second[1]) == pytest.approx(1 / 3, abs=0.02)
+    assert (low - high) / (low - second[1]) == pytest.approx(2 / 3, abs=0.02)
 
 
 def test_no_run_is_told(tmp_path: Path) -> None:

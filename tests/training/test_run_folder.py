@@ -35,6 +35,8 @@ def test_it_says_what_was_run(tmp_path: Path, recipe: Recipe) -> None:
     assert told["inputs"] == {"data": "one"}
     assert told["versions"]["torch"] == torch.__version__
     assert len(told["commit"]) >= 40
+    RunFolder(tmp_path, recipe, {"data": "one"}, resume=True)
+    assert json.loads((tmp_path / "config.json").read_text())["begun"] == told["begun"]
 
 
 def test_a_resumed_run_takes_the_later_steps_again(tmp_path: Path, recipe: Recipe) -> None:

@@ -46,7 +46,7 @@ def chart(
             f'<line class="grid" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{ys.at(value):.1f}" y2="{ys.at(value):.1f}"/>'
         )
         parts.append(f'<text class="tick end" x="{_LEFT - 6}" y="{ys.at(value) + 4:.1f}">{value:g}</text>')
-    for value in xs.ticks():
+    for value in xs.ticks(finest=1.0):
         parts.append(f'<text class="tick mid" x="{xs.at(value):.1f}" y="{_HEIGHT - 8}">{value:g}</text>')
     for name, value in (levels or {}).items():
         parts.append(
@@ -101,10 +101,10 @@ class _Axis:
     def at(self, value: float) -> float:
         return self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start)
 
-    def ticks(self) -> list[float]:
-        """Round numbers inside, about four."""
+    def ticks(self, finest: float = 0.0) -> list[float]:
+        """Round numbers inside, about four; none closer together than `finest`."""
         rough = (self.high - self.low) / 4
         power = 10.0 ** math.floor(math.log10(rough))
-        step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough)
+        step = max(finest, next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough))
         first = math.ceil(self.low / step)
         return [round(number * step, 12) for number in range(first, math.floor(self.high / step) + 1)]

@@ -6,6 +6,7 @@ TrainingError
 ├── JudgeError       the LLM judge gave no verdict; never a reward of 0 (also a ConnectionError)
 ├── RolloutError     the policy's engine is away, or its replies cannot be trained on (also a RuntimeError)
 ├── CheckpointError  a checkpoint does not belong to this run or cannot be read (also a ValueError)
+├── MemoryExhausted  a model, its activations or its cache do not fit the device (also a MemoryError)
 ├── DivergedError    a loss or gradient is not a number; the last checkpoint stays (also an ArithmeticError)
 ├── StorageError     a run folder cannot be written, most often because the disk is full (also an OSError)
 └── ExportError      a policy folder could not be written or does not agree with the trained model (also a RuntimeError)
@@ -36,6 +37,10 @@ class RolloutError(TrainingError, RuntimeError):
 
 class CheckpointError(TrainingError, ValueError):
     """A checkpoint cannot be read or belongs to another configuration."""
+
+
+class MemoryExhausted(TrainingError, MemoryError):
+    """The device has too little memory for what was asked; the message says what to lower."""
 
 
 class DivergedError(TrainingError, ArithmeticError):

@@ -25,6 +25,7 @@ def whole_folder(folder: Path) -> Iterator[Path]:
         yield part
         for file in part.iterdir():
             _sync(file)
+        _sync(part)
         if folder.exists():
             shutil.rmtree(folder)
         part.rename(folder)

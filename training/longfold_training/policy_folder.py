@@ -1,4 +1,4 @@
-"""A policy's folder before its weights are loaded: whether it is one, and which tokenizer it has. Knows no torch."""
+"""A policy's folder but for its weights: whether it is one, which tokenizer it has, which type. Knows no torch."""
 
 from __future__ import annotations
 
@@ -29,3 +29,11 @@ def tokenizer_hash(folder: Path) -> str:
     """Identity of a policy's tokenizer, as `longfold_agent.tokens` names it. Raises `CheckpointError` without one."""
     check_folder(folder)
     return "sha256:" + hashlib.sha256((folder / "tokenizer.json").read_bytes()).hexdigest()
+
+
+def name_type(folder: Path, dtype: str) -> None:
+    """Name the type of a policy's weights ("float32", "bfloat16") in its config.json, where that names one."""
+    file = folder / "config.json"
+    config = json.loads(file.read_text(encoding="utf-8"))
+    config |= {key: dtype for key in ("dtype", "torch_dtype") if key in config}
+    file.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")

@@ -56,7 +56,7 @@ def load(path: Path) -> Iterator[Problem]:
             for number, line in enumerate(lines, 1):
                 if not line.strip():
                     continue
-                problem = _problem(line, f"{path}:{number}")
+                problem = parse(line, f"{path}:{number}")
                 if problem.id in seen:
                     raise DataError(f"{path}:{number}: id {problem.id!r} was used in line {seen[problem.id]}")
                 seen[problem.id] = number
@@ -65,7 +65,8 @@ def load(path: Path) -> Iterator[Problem]:
         raise DataError(f"cannot read {path}: {error}") from error
 
 
-def _problem(line: str, where: str) -> Problem:
+def parse(line: str | bytes, where: str) -> Problem:
+    """The problem of a line. Raises `DataError` with `where` (file and line) and the first field that does not fit."""
     try:
         return Problem.model_validate_json(line)
     except ValidationError as error:

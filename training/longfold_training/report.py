@@ -29,7 +29,8 @@ svg .span { fill: #e69f0033 }
 
 
 def render(folders: Sequence[Path]) -> str:
-    """The page about all runs in `folders` or below them, in the order of their names, those of one folder together.
+    """The page about all runs in `folders` or below them, in the order in which they were begun, those of one folder
+    together.
 
     Raises `DataError` where there is no run, or a run's files cannot be read.
     """
@@ -72,8 +73,13 @@ class _Run:
 
 
 def _runs(folder: Path) -> list[_Run]:
-    found = sorted(path.parent for path in folder.rglob("config.json") if "recipe" in path.read_text("utf-8")[:200])
-    return [_Run(path, str(path.relative_to(folder)) if path != folder else folder.name) for path in found]
+    """The runs of a folder; the config.json of a policy has no recipe."""
+    found = []
+    for path in sorted(folder.rglob("config.json")):
+        home = path.parent
+        run = _Run(home, str(home.relative_to(folder)) if home != folder else folder.name)
+        found += [run] if run.recipe else []
+    return sorted(found, key=lambda run: str(run.config.get("begun", "")))
 
 
 def _lines(path: Path) -> list[Mapping[str, Any]]:
@@ -111,12 +117,14 @@ def _accuracy(runs: Sequence[_Run]) -> str:
     tasks = sorted({task for run in measured for task in run.results["by_task"]})
     head = "".join(f"<th>{escape(task)}</th>" for task in ("run", *tasks, "all", "questions"))
     rows = []
-    for run in measured:
+    for place, run in enumerate(measured, 1):
         own = run.results["by_task"]
         cells = [f"{own[task]['reward']:.3f}" if task in own else "" for task in tasks]
         cells += [f"{run.results['reward']:.3f}", str(run.results["questions"])]
         rows.append(
-            f"<tr><td>{escape(run.name)}</td>" + "".join(f"<td class=number>{cell}</td>" for cell in cells) + "</tr>"
+            f"<tr><td>{place} {escape(run.name)}</td>"
+            + "".join(f"<td class=number>{cell}</td>" for cell in cells)
+            + "</tr>"
         )
     lines: dict[str, Points] = {
         task: [
@@ -126,18 +134,20 @@ def _accuracy(runs: Sequence[_Run]) -> str:
         ]
         for task in tasks
     }
-    drawn = chart("accuracy by evaluation, in order", lines)
+    drawn = chart("accuracy by evaluation, as numbered", lines)
     return f"<h2>Accuracy</h2><table><tr>{head}</tr>{''.join(rows)}</table><div class=charts><div>{drawn}</div></div>"
 
 
 def _stage(run: _Run) -> str:
     aepo = run.recipe.get("aepo", {})
-    bounds = {"high": aepo["high"], "low": aepo["low"]} if aepo.get("enabled") else {}
+    entropies = run.line("entropy")
+    unit = entropies[0][1] if aepo.get("unit") == "first" and entropies else 1.0
+    bounds = {"high": aepo["high"] * unit, "low": aepo["low"] * unit} if aepo.get("enabled") else {}
     drawn = [
         chart("score, and reward where it is another", {"reward": run.line("reward")} | run.lines("score/")),
         chart(
             "entropy, nats (shaded: negative advantages masked)",
-            {"entropy": run.line("entropy")},
+            {"entropy": entropies},
             levels=bounds,
             spans=_masked(run.line("masking")),
         ),

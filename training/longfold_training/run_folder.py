@@ -1,6 +1,6 @@
 """A stage's folder: what was run, its figures step by step, the checkpoint it goes on from. Knows no stage.
 
-config.json      the resolved recipe and what else decides the result: hashes of the inputs, versions, commit
+config.json      the resolved recipe and what else decides the result: hashes of the inputs, versions, commit; its begin
 metrics.jsonl    one row a step
 tensorboard/     the same, where tensorboardX is installed
 checkpoint.pt    the state after some step; a run that dies while writing leaves the one before
@@ -13,6 +13,7 @@ import os
 import platform
 import subprocess
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from importlib import import_module, metadata
 from pathlib import Path
 from pickle import UnpicklingError
@@ -42,10 +43,11 @@ class RunFolder:
         self.goes_on = self._checkpoint.exists()
         if self.goes_on and not resume:
             raise CheckpointError(f"{folder} holds a run that was begun; go on with --resume, or choose another folder")
+        begun = datetime.now(UTC).isoformat(timespec="seconds")
         if self.goes_on:
-            self._same(settings)
+            begun = self._same(settings).get("begun", begun)
         versions = {"python": platform.python_version()} | {name: _version(name) for name in _PACKAGES}
-        told = settings | {"versions": versions, "commit": _commit()}
+        told = settings | {"begun": begun, "versions": versions, "commit": _commit()}
         self.write("config.json", json.dumps(told, indent=2, ensure_ascii=False) + "\n")
 
     @property
@@ -103,9 +105,10 @@ class RunFolder:
         if self._tensorboard is not None:
             self._tensorboard.close()
 
-    def _same(self, settings: Mapping[str, Any]) -> None:
+    def _same(self, settings: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The config.json the run was begun with."""
         try:
-            before = json.loads((self.folder / "config.json").read_text(encoding="utf-8"))
+            before: Mapping[str, Any] = json.loads((self.folder / "config.json").read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise CheckpointError(f"cannot read {self.folder / 'config.json'}, so the run cannot go on") from error
         differing = sorted(_differences(before, settings))
@@ -114,6 +117,7 @@ class RunFolder:
                 f"{self.folder} was begun with other settings ({', '.join(differing)}); give the same ones, or choose "
                 "another folder"
             )
+        return before
 
 
 class _Writer(Protocol):

@@ -93,5 +93,6 @@ reinforce full-context-4 demo/full-context "$RUN/merge/policy" select-4
 
 # 6. The policy as it is served, and the report.
 stage export demo/export "start=$RUN/full-context-4/policy"
+evaluate export "$RUN/export/policy"   # bfloat16 rounds small updates away: what is served is measured as well
 "$TRAIN" report "$RUN" --out "$RUN/report.html"
 echo "policy: $RUN/export/policy    report: $RUN/report.html"

@@ -28,6 +28,17 @@ def test_the_start_state_holds_until_the_first_crossing() -> None:
     assert [aepo.observe(entropy) for entropy in (0.2, 0.3, 0.1, 0.05, 0.2)] == [True, True, True, False, False]
 
 
+def test_thresholds_may_be_times_the_first_batch_s_entropy() -> None:
+    aepo = AEPO(Thresholds(0.5, 1.5, unit="first"))
+    assert [aepo.observe(entropy) for entropy in (0.02, 0.03, 0.031, 0.011, 0.009)] == [
+        False, False, True, True, False,
+    ]  # fmt: skip
+    again = AEPO(Thresholds(0.5, 1.5, unit="first"))
+    again.load_state_dict(json.loads(json.dumps(aepo.state_dict())))
+    # Of the run's first batch, not of the first one after a restart.
+    assert [again.observe(entropy) for entropy in (0.029, 0.031)] == [False, True]
+
+
 def test_masking_silences_negative_advantages_only() -> None:
     aepo = AEPO(Thresholds(0.1, 0.3))
     assert aepo.apply(ADVANTAGES, REWARDS).tolist() == ADVANTAGES.tolist()
@@ -66,7 +77,9 @@ def test_an_entropy_that_is_not_a_number_stops() -> None:
         aepo.observe(math.nan)
 
 
-@pytest.mark.parametrize("state", [{}, {"masking": 1, "switches": 0}, {"masking": True}])
+@pytest.mark.parametrize(
+    "state", [{}, {"masking": 1, "switches": 0}, {"masking": True}, {"masking": True, "switches": 1, "first": "x"}]
+)
 def test_a_foreign_state_is_refused(state: dict[str, object]) -> None:
     with pytest.raises(CheckpointError, match="entropy controller"):
         AEPO().load_state_dict(state)

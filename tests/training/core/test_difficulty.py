@@ -95,3 +95,16 @@ def test_a_stage_without_questions_is_refused() -> None:
 def test_unusable_attempts_are_refused(rewards: tuple[float, ...]) -> None:
     with pytest.raises(DataError, match="'q'"):
         Measured("q", "s", rewards)
+
+
+def test_every_source_keeps_its_least_the_hardest_first() -> None:
+    told = {"a": (0.5, 1.0, 0.0), "b": (1.0, 0.75, 1.0), "c": (1.0,)}
+    measured = [
+        Measured(f"{source}{place}", source, (rate,))
+        for source, rates in told.items()
+        for place, rate in enumerate(rates)
+    ]
+    kept = retrospective(measured, least=2)
+    assert [question.question for question in kept] == ["a0", "a2", "b0", "b1", "c0"]
+    assert [question.question for question in retrospective(measured, least=0)] == ["a0", "b1"]
+    assert [question.question for question in retrospective(measured[-1:], least=1)] == ["c0"]

@@ -225,10 +225,23 @@ def test_a_small_selection_changes_few_elements_or_all(folders: list[Path], tmp_
     assert merge(base, sources, tmp_path / "all", topk=0.1, masking="weights").changed > 0.99
 
 
-def test_the_base_s_type_is_kept(folders: list[Path], tmp_path: Path) -> None:
-    halves = write(tmp_path / "halves", {name: tensor.bfloat16() for name, tensor in tensors(0).items()})
-    merge(halves, folders[1:], tmp_path / "out")
-    assert {tensor.dtype for tensor in load_file(tmp_path / "out" / "model.safetensors").values()} == {torch.bfloat16}
+def test_the_type_is_the_widest_so_that_small_updates_stay(folders: list[Path], tmp_path: Path) -> None:
+    base = {name: tensor.bfloat16() for name, tensor in tensors(0).items()}
+    halves = write(tmp_path / "halves", base)
+    (halves / "config.json").write_text('{"dtype": "bfloat16", "vocab_size": 2}')
+    exact = {name: tensor.float() for name, tensor in base.items()}
+    # A ten-thousandth of a weight is a fraction of a step of bfloat16, which has eight bits.
+    sources = [write(tmp_path / f"exact{seed}", tensors(seed, exact, 1e-4)) for seed in (7, 8)]
+    report = merge(halves, sources, tmp_path / "out")
+    merged = load_file(tmp_path / "out" / "model.safetensors")
+    assert {tensor.dtype for tensor in merged.values()} == {torch.float32}
+    assert report.changed > 0.99
+    assert json.loads((tmp_path / "out" / "config.json").read_text()) == {"dtype": "float32", "vocab_size": 2}
+
+    for source in sources:
+        rewrite(source, {name: tensor.bfloat16() for name, tensor in load_file(source / "model.safetensors").items()})
+    merge(halves, sources, tmp_path / "low")
+    assert {tensor.dtype for tensor in load_file(tmp_path / "low" / "model.safetensors").values()} == {torch.bfloat16}
 
 
 def test_whole_numbers_are_taken_over_where_all_agree(folders: list[Path], tmp_path: Path) -> None:

@@ -43,7 +43,9 @@ def policy(random_folder: Path) -> LocalPolicy:
 @pytest.fixture
 def recipe() -> Callable[..., Reinforce]:
     def make(*settings: str) -> Reinforce:
-        made: Recipe = load("demo/memory", ["aepo.enabled=false", "optimiser.learning_rate=0.01", *settings])
+        made: Recipe = load(
+            "demo/memory", ["aepo.enabled=false", "aepo.unit=nats", "optimiser.learning_rate=0.01", *settings]
+        )
         assert isinstance(made, Reinforce)
         return made
 

@@ -16,7 +16,7 @@ from longfold_training.core.trajectory import Step, Trajectory
 from longfold_training.engines.local.learn import Learner
 from longfold_training.engines.local.policy import LocalPolicy
 from longfold_training.engines.local.sample import LocalEngine
-from longfold_training.errors import DivergedError
+from longfold_training.errors import DivergedError, MemoryExhausted
 from longfold_training.recipes import Reinforce
 
 Bigram = Callable[[Mapping[str, Mapping[str, float]]], Path]
@@ -98,7 +98,7 @@ def test_aepo_silences_what_did_badly(random_folder: Path, recipe: Make) -> None
     for weight, gradient in zip(policy.trainable().values(), expected, strict=True):
         assert weight.grad is not None
         assert torch.allclose(weight.grad.double(), gradient, atol=1e-5 * norm, rtol=1e-3)
-    assert learner.state_dict()["aepo"]["masking"] is True
+    assert learner.state_dict()["controller"]["aepo"]["masking"] is True
 
 
 def test_clipping_leaves_negative_gradients_out(policy: LocalPolicy, recipe: Make) -> None:
@@ -127,6 +127,17 @@ def test_what_is_no_number_stops_before_it_spreads(policy: LocalPolicy, recipe: 
         learner.learn(batch())
     for name, weight in policy.trainable().items():
         assert torch.equal(weight.nan_to_num(), before[name].nan_to_num())
+
+
+def test_memory_that_does_not_suffice_is_told(
+    policy: LocalPolicy, recipe: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(**told: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    monkeypatch.setattr(policy.decoder, "forward", full)
+    with pytest.raises(MemoryExhausted, match=r"CUDA out of memory.*\nlower tokens_at_once"):
+        Learner(policy, recipe()).learn(batch())
 
 
 async def test_it_wins_a_game(bigram: Bigram, recipe: Make) -> None:

@@ -16,6 +16,7 @@ from longfold_agent.protocols import Request
 from longfold_agent.types import Message, Prompt, Sampling
 from longfold_training.engines.local.policy import LocalPolicy
 from longfold_training.engines.local.sample import LocalEngine
+from longfold_training.errors import DivergedError, MemoryExhausted, RecipeError
 
 Bigram = Callable[[Mapping[str, Mapping[str, float]]], Path]
 
@@ -59,6 +60,50 @@ async def test_a_reply_does_not_depend_on_its_batch(policy: LocalPolicy) -> None
         assert one.token_ids == other.token_ids and one.text == other.text
         assert one.logprobs == pytest.approx(other.logprobs, abs=1e-4)
     assert together[1].prompt_ids == tuple(policy.tokenizer("<chunk>" + "x" * 15 + "<out>")["input_ids"])
+
+
+async def test_no_more_tokens_are_in_memory_than_were_told(policy: LocalPolicy) -> None:
+    read: list[torch.Size] = []
+    hook = policy.decoder.register_forward_pre_hook(
+        lambda _, given, named: read.append(named["input_ids"].shape), with_kwargs=True
+    )
+    # Eight attempts at one question, of which three fit: 14 tokens of prompt and 6 of the reply each.
+    requests = [ask("<chunk>" + "x" * 12 + "<out>", 6, temperature=1.0, seed=seed) for seed in range(8)]
+    cut = await LocalEngine(policy, tokens_at_once=60).complete(requests)
+    assert [rows for rows, length in read if length == 1 if rows > 3] == []
+    assert read.count(torch.Size((1, 14))) == 3
+    hook.remove()
+    assert [one.token_ids for one in cut] == [one.token_ids for one in await LocalEngine(policy).complete(requests)]
+
+
+@pytest.mark.parametrize(
+    "sampling", [{}, {"temperature": 1.0, "seed": 1}, {"temperature": 1.0, "seed": 1, "top_p": 0.5}]
+)
+async def test_weights_that_are_no_numbers_are_told(policy: LocalPolicy, sampling: dict[str, float]) -> None:
+    with torch.no_grad():
+        policy.model.model.layers[1].mlp.up_proj.weight[0, 0] = math.nan
+    with pytest.raises(DivergedError, match="no numbers: nan"):
+        await LocalEngine(policy).complete([ask("<out>", 3, **sampling)])
+
+
+async def test_memory_that_does_not_suffice_is_told(policy: LocalPolicy, monkeypatch: pytest.MonkeyPatch) -> None:
+    # More than an address space holds.
+    policy.window = 1 << 50
+    with pytest.raises(MemoryExhausted, match=r"you tried to allocate .*\nlower tokens_at_once"):
+        await LocalEngine(policy).complete([ask("<out>", 1 << 45, temperature=1.0, seed=1)])
+
+    def full(**told: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    monkeypatch.setattr(policy.decoder, "forward", full)
+    with pytest.raises(MemoryExhausted, match=r"CUDA out of memory.*\nlower tokens_at_once"):
+        await LocalEngine(policy).complete([ask("<out>", 3)])
+
+
+def test_a_gpu_that_is_not_there_is_told(random_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(RecipeError, match="finds no GPU"):
+        LocalPolicy(random_folder, device="cuda")
 
 
 async def test_seeds_tell_attempts_apart(policy: LocalPolicy) -> None:

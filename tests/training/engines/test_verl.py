@@ -22,6 +22,8 @@ from longfold_agent.protocols import Request
 from longfold_agent.types import Message, Prompt, Sampling
 from longfold_training.core.sampler import TaskBalanced
 from longfold_training.core.trajectory import Step, Trajectory
+from longfold_training.engines.control import Controller
+from longfold_training.engines.encoding import encode
 from longfold_training.engines.local.learn import Learner
 from longfold_training.engines.local.policy import LocalPolicy
 from longfold_training.engines.local.sample import LocalEngine
@@ -29,8 +31,8 @@ from longfold_training.engines.verl import __main__ as launcher
 from longfold_training.engines.verl import memory, settings
 from longfold_training.engines.verl.attempt import Shared, attempt
 from longfold_training.engines.verl.dataset import BalancedBatches, ProblemDataset, read
-from longfold_training.engines.verl.generation import GenerationEngine, stops
-from longfold_training.engines.verl.objective import Controller, Row, attempts, check_complete, means
+from longfold_training.engines.verl.generation import GenerationEngine
+from longfold_training.engines.verl.objective import Row, attempts, check_complete, means, objective
 from longfold_training.engines.verl.settings import Settings, check
 from longfold_training.episodes import Episode
 from longfold_training.errors import CheckpointError, DataError, DivergedError, RecipeError, RolloutError
@@ -49,7 +51,7 @@ STAGES = ("full-context-1", "full-context-2", "full-context-3", "memory", "full-
 
 def of(*options: str) -> Settings:
     """Settings as the local recipe with the same options has them."""
-    recipe = load("demo/memory", ["aepo.enabled=false", *options])
+    recipe = load("demo/memory", ["aepo.enabled=false", "aepo.unit=nats", *options])
     assert isinstance(recipe, Reinforce)
     return Settings(
         profile=recipe.profile,
@@ -98,7 +100,7 @@ def test_by_hand() -> None:
     rows = rows_of(batch, padding=1)
     mask = torch.arange(3) < torch.tensor([[row.tokens] for row in rows])
     entropies = torch.full(mask.shape, 0.2)
-    found = Controller(of()).objective(rows, entropies, mask)
+    found = objective(Controller(of()), rows, entropies, mask)
     # A = +-0.5 / std, std of (1, 0) is sqrt(1/2); 8 tokens, 2 groups of 6 and 2: factors 8 / 12 and 8 / 4.
     unit = 0.5 / (math.sqrt(0.5) + 1e-6)
     expected = {
@@ -151,7 +153,7 @@ def test_both_engines_take_the_same_step(random_folder: Path, recipe: Make, opti
         if not row.padding:
             of_step = scores(policy, steps[row.key])
             logprobs[place, : row.tokens], entropies[place, : row.tokens] = of_step
-    found = Controller(of(*options)).objective(rows, entropies.detach(), mask)
+    found = objective(Controller(of(*options)), rows, entropies.detach(), mask)
     # verl's loss: at ratio 1, minus the sum over completion tokens, divided by all tokens of the batch.
     ratio = (logprobs - logprobs.detach()).exp()
     loss = -(ratio * found.advantages * mask).sum() / mask.sum()
@@ -184,9 +186,9 @@ def test_the_order_of_rows_and_padding_change_nothing(batch: list[Trajectory], p
     longest = max(row.tokens for row in rows)
     mask = torch.arange(longest) < torch.tensor([[row.tokens] for row in rows])
     entropies = torch.tensor([[float(len(row.key) + row.tokens)] * longest for row in rows])
-    one = Controller(of()).objective(rows, entropies, mask)
+    one = objective(Controller(of()), rows, entropies, mask)
     turned = [len(rows) - 1 - place for place in range(len(rows))]
-    other = Controller(of()).objective([rows[place] for place in turned], entropies[turned], mask[turned])
+    other = objective(Controller(of()), [rows[place] for place in turned], entropies[turned], mask[turned])
     assert torch.allclose(one.advantages, other.advantages[turned], atol=1e-6)
     assert one.figures == pytest.approx(dict(other.figures))
     found, owners = attempts(rows)
@@ -196,7 +198,7 @@ def test_the_order_of_rows_and_padding_change_nothing(batch: list[Trajectory], p
 
 def test_a_batch_without_any_difference_has_no_gradient() -> None:
     rows = rows_of([Trajectory("a", "x", (step(2),), 1.0), Trajectory("a", "x", (step(1),), 1.0)])
-    found = Controller(of()).objective(rows, torch.zeros(2, 2), torch.tensor([[True, True], [True, False]]))
+    found = objective(Controller(of()), rows, torch.zeros(2, 2), torch.tensor([[True, True], [True, False]]))
     assert not found.live and found.figures["groups_without_gradient"] == 1
 
 
@@ -204,7 +206,7 @@ def test_an_entropy_that_is_no_number_stops() -> None:
     rows = rows_of([Trajectory("a", "x", (step(1),), 1.0), Trajectory("a", "x", (step(1),), 0.0)])
     for options in ((), ("aepo.enabled=true",)):
         with pytest.raises(DivergedError, match="entropy is nan"):
-            Controller(of(*options)).objective(rows, torch.full((2, 1), math.nan), torch.ones(2, 1))
+            objective(Controller(of(*options)), rows, torch.full((2, 1), math.nan), torch.ones(2, 1))
 
 
 def test_rows_of_one_attempt_agree() -> None:
@@ -229,9 +231,9 @@ def test_the_controller_goes_on_where_it_was() -> None:
     switched = ("aepo.enabled=true", "aepo.low=0.1", "aepo.high=0.3")
     rows = rows_of([Trajectory("a", "x", (step(1),), 1.0), Trajectory("a", "x", (step(1),), 0.0)])
     before, after = Controller(of(*switched)), Controller(of(*switched))
-    assert before.objective(rows, torch.full((2, 1), 0.4), torch.ones(2, 1)).figures["masking"] == 1
+    assert objective(before, rows, torch.full((2, 1), 0.4), torch.ones(2, 1)).figures["masking"] == 1
     after.load_state_dict(json.loads(json.dumps(before.state_dict())))
-    assert after.objective(rows, torch.full((2, 1), 0.2), torch.ones(2, 1)).figures["masking"] == 1
+    assert objective(after, rows, torch.full((2, 1), 0.2), torch.ones(2, 1)).figures["masking"] == 1
     with pytest.raises(CheckpointError, match="entropy controller"):
         after.load_state_dict({})
 
@@ -336,7 +338,6 @@ def test_it_replies_as_the_local_engine_does(bigram: Bigram, limit: int, letters
     policy = LocalPolicy(bigram({"<ans>": {"A": 12.0}}), device="cpu")
     stop = tuple(map(policy.tokenizer.convert_tokens_to_ids, letters))
     servers = Local(policy)
-    assert stops(policy.folder) == policy.stops
     engine = GenerationEngine(servers, policy.tokenizer, stops=policy.stops, window=policy.window, affinity="q1")
     request = Request(Prompt("<ans>"), Sampling(limit, stop_token_ids=stop), want_ids=True)
     with torch.no_grad():
@@ -375,7 +376,7 @@ def test_messages_go_through_the_chat_template(bigram: Bigram) -> None:
     request = Request(Prompt(messages=(Message("user", "Hm"),)), told)
     with torch.no_grad():
         [found] = asyncio.run(engine.complete([request]))
-    assert list(found.prompt_ids) == policy.encode(request)
+    assert list(found.prompt_ids) == encode(policy.tokenizer, request)
     assert policy.tokenizer.decode(found.prompt_ids) == "Hm!<ans>"
 
 
@@ -424,7 +425,7 @@ def test_a_judge_needs_its_key(bigram: Bigram, monkeypatch: pytest.MonkeyPatch) 
     told = reading(judge=Judge(url="http://127.0.0.1:9/v1", api_key_variable="JUDGE_KEY"))
     folder = bigram({})
     monkeypatch.delenv("JUDGE_KEY", raising=False)
-    with pytest.raises(RecipeError, match="JUDGE_KEY is not set in the workers"):
+    with pytest.raises(RecipeError, match="JUDGE_KEY is not set in the environment"):
         Shared.of(told, folder, 4096)
     monkeypatch.setenv("JUDGE_KEY", "a-key")
     assert Shared.of(told, folder, 4096).window == 4096

@@ -65,6 +65,7 @@ def test_all_stages_of_the_paper_are_there() -> None:
         ("aepo.low=0.4", "aepo: Value error, low must be less than high"),
         ("dense={held = 0.6, valid = 0.4}", "dense: Value error, the weights must add up to less than 1"),
         ("optimiser.learning_rate=nan", "optimiser.learning_rate: "),
+        ("optimiser.learning_rate=2", "optimiser.learning_rate: Input should be less than or equal to 1"),
         ("limits.output_tokens=9", "limits.output_tokens belongs to"),
         ("profile=gpt", "profile: "),
         ("kind=train", "kind: must be one of reinforce, evaluate, select, merge, problems, export, not 'train'"),

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
+import resource
+import signal
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from longfold_training.errors import CheckpointError, DataError, RecipeError, StorageError
+from longfold_training.errors import CheckpointError, DataError, DivergedError, RecipeError, StorageError
 from longfold_training.recipes import load
 from longfold_training.stages import missing, run
 
@@ -112,6 +118,45 @@ def test_a_resumed_run_is_the_unbroken_one(bigram: Bigram, letters: Letters, tmp
     assert not list(broken.rglob("*.part*"))
 
 
+def test_a_run_that_leaves_the_numbers_keeps_the_last_good_checkpoint(
+    bigram: Bigram, letters: Letters, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = load("demo/memory", [*LEARN, f"start={bigram({})}", f"data={letters()}"])
+    step = torch.optim.AdamW.step
+
+    def spoil(optimiser: torch.optim.AdamW) -> None:
+        step(optimiser)
+        with torch.no_grad():
+            optimiser.param_groups[0]["params"][0][0, 0] = float("nan")
+
+    def watch(done: int, total: int, note: str) -> None:
+        if done == 2:
+            monkeypatch.setattr(torch.optim.AdamW, "step", spoil)
+
+    with pytest.raises(DivergedError, match="no numbers"):
+        run(recipe, tmp_path / "run", watch=watch)
+    assert torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)["step"] == 2
+    assert len(rows(tmp_path / "run")) == 2 and not (tmp_path / "run" / "policy").exists()
+
+
+def test_equal_rewards_are_skipped_and_counted(bigram: Bigram, letters: Letters, tmp_path: Path) -> None:
+    start = bigram({"<ans>": {"B": 12.0}})
+    made = run(load("demo/memory", [*LEARN, f"start={start}", f"data={letters()}", "steps=2"]), tmp_path / "run")
+    assert [(row["groups"], row["groups_without_gradient"], row["loss"]) for row in rows(tmp_path / "run")] == [
+        (4, 4, 0)
+    ] * 2
+    assert made is not None and same(start, made)
+
+
+def test_what_was_left_out_is_told(bigram: Bigram, letters: Letters, tmp_path: Path) -> None:
+    data = letters(5)
+    lines = data.read_text().splitlines(keepends=True)
+    data.write_text("".join(lines[:4]) + lines[4].replace("Nothing stands here. ", "Nothing stands here. " * 30))
+    settings = [*LEARN, f"start={bigram({})}", f"data={data}", "limits.input_tokens=200", "steps=1"]
+    run(load("demo/memory", settings), tmp_path / "run")
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["inputs"]["left_out"] == "1"
+
+
 def test_a_full_disk_ends_the_run_and_keeps_the_checkpoint(bigram: Bigram, letters: Letters, tmp_path: Path) -> None:
     recipe = load("demo/memory", [*LEARN, f"start={bigram({})}", f"data={letters()}"])
 
@@ -125,16 +170,120 @@ def test_a_full_disk_ends_the_run_and_keeps_the_checkpoint(bigram: Bigram, lette
     assert run(recipe, tmp_path / "run", resume=True) is not None
 
 
+LIMITED = """
+import resource, signal, sys
+from longfold_training.cli import main
+
+# The kernel ends a process that writes beyond the limit at once, in the middle of the file.
+signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+raise SystemExit(main(sys.argv[1:]))
+"""
+
+
+def test_who_is_killed_while_writing_a_checkpoint_goes_on_from_the_one_before(
+    bigram: Bigram, letters: Letters, tmp_path: Path
+) -> None:
+    settings = [*LEARN, f"start={bigram({})}", f"data={letters(6)}"]
+    recipe = load("demo/memory", settings)
+    whole = run(recipe, tmp_path / "whole")
+    broken = tmp_path / "broken"
+    assert run(recipe, broken, stopped=lambda: True) is None
+    words = ["run", "demo/memory", "--out", str(broken), "--resume", "--threads", "1"]
+    words += [word for setting in settings for word in ("--set", setting)]
+    done = subprocess.run([sys.executable, "-c", LIMITED, *words], capture_output=True)
+    assert done.returncode == -signal.SIGXFSZ
+    assert (broken / "checkpoint.pt.part").stat().st_size == 100_000
+    assert torch.load(broken / "checkpoint.pt", weights_only=True)["step"] == 1
+    resumed = run(recipe, broken, resume=True)
+    assert whole is not None and resumed is not None
+    assert rows(broken) == rows(tmp_path / "whole") and same(whole, resumed)
+    assert not list(broken.rglob("*.part"))
+
+
+def test_a_disk_that_takes_no_more_leaves_no_policy(bigram: Bigram, tmp_path: Path) -> None:
+    start = bigram({})
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+    try:
+        with pytest.raises(StorageError, match="cannot write"):
+            run(load("demo/export", [f"start={start}"]), tmp_path / "export")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert [path.name for path in (tmp_path / "export").iterdir()] == ["config.json"]
+    assert run(load("demo/export", [f"start={start}"]), tmp_path / "export") is not None
+
+
+def test_a_judge_decides_what_no_rule_can_tell(
+    bigram: Bigram, letters: Letters, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = letters(2)
+    problems = [json.loads(line) for line in data.read_text().splitlines()]
+    for problem, gold in zip(problems, ("Bravo", "Alpha"), strict=True):
+        problem["gold"] = {"rule": "cover", "answers": [gold]}
+    data.write_text("".join(json.dumps(problem) + "\n" for problem in problems))
+    keys: list[str | None] = []
+
+    class Endpoint(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            keys.append(self.headers.get("authorization"))
+            body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+            said = "[[YES]]" if "\nBravo\n" in body["messages"][0]["content"] else "[[NO]]"
+            reply = {
+                "choices": [{"index": 0, "message": {"role": "assistant", "content": said}, "finish_reason": "stop"}],
+                "usage": {"prompt_tokens": 1, "completion_tokens": 1},
+            }
+            told = json.dumps(reply).encode()
+            self.send_response(200)
+            self.send_header("content-length", str(len(told)))
+            self.end_headers()
+            self.wfile.write(told)
+
+        def log_message(self, format: str, *args: object) -> None:
+            return
+
+    monkeypatch.setenv("JUDGE_KEY", "a-key")
+    with ThreadingHTTPServer(("127.0.0.1", 0), Endpoint) as server:
+        Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        judge = [f"judge.url=http://127.0.0.1:{server.server_port}/v1", "judge.api_key_variable=JUDGE_KEY"]
+        settings = [f"start={bigram({'<ans>': {'B': 12.0}})}", f"data={data}", "limits.chunk_tokens=64", *judge]
+        try:
+            made = run(load("demo/evaluate", settings), tmp_path / "run")
+            # Two questions, and the one YES is checked.
+            assert len(keys) == 3 and set(keys) == {"Bearer a-key"}
+            # The verdicts are kept: nobody is asked again.
+            again = run(load("demo/evaluate", settings), tmp_path / "run")
+            assert len(keys) == 3
+        finally:
+            server.shutdown()
+    assert made is not None and again == made
+    answers = [json.loads(line) for line in (tmp_path / "run" / "answers.jsonl").read_text().splitlines()]
+    assert [(answer["answer"], answer["score"], answer["by"]) for answer in answers] == [
+        ("B", 1.0, "judge"), ("B", 0.0, "judge"),
+    ]  # fmt: skip
+
+
 def test_select_keeps_what_can_still_teach(bigram: Bigram, letters: Letters, tmp_path: Path) -> None:
-    settings = ["limits.chunk_tokens=64", "limits.input_tokens=9000", f"data={letters(3)}", "rollouts.group=6"]
+    settings = [
+        "limits.chunk_tokens=64",
+        "limits.input_tokens=9000",
+        f"data={letters(3)}",
+        "rollouts.group=6",
+        "least=0",
+    ]
     made = run(load("demo/select", [f"start={bigram({})}", *settings]), tmp_path / "open")
     assert made is not None
     kept = {json.loads(line)["id"] for line in made.read_text().splitlines()}
     measured = [json.loads(line) for line in (tmp_path / "open" / "rewards.jsonl").read_text().splitlines()]
     assert {one["id"]: len(one["rewards"]) for one in measured} == {"q0": 6, "q1": 6, "q2": 6}
     assert kept == {one["id"] for one in measured if 0 < sum(one["rewards"]) < 6} != set()
+    always = [f"start={bigram({'<ans>': {'A': 12.0}})}", *settings]
     with pytest.raises(DataError, match="none of 3 questions"):
-        run(load("demo/select", [f"start={bigram({'<ans>': {'A': 12.0}})}", *settings]), tmp_path / "closed")
+        run(load("demo/select", always), tmp_path / "closed")
+    made = run(load("demo/select", [*always, "least=1"]), tmp_path / "least")
+    assert made is not None
+    assert [json.loads(line)["task"] for line in made.read_text().splitlines()] == ["one", "two"]
 
 
 def test_a_policy_that_is_none_is_told(bigram: Bigram, letters: Letters, tmp_path: Path) -> None:

@@ -22,10 +22,10 @@ class Thresholds:
     """The controller's setting.
 
     Attributes:
-        low: Nats; below it negative gradients come back. Not published. In Figure 11 the entropy swings between about
-            0.10 and 0.30 over 200 steps, so these ends are the default; they hold for the paper's model at temperature
-            0.7, and every other policy needs its own: look at the first steps of a run without the controller.
-        high: Nats; above it trajectories with a negative advantage are masked.
+        low: In `unit`; below it negative gradients come back. Not published. In Figure 11 the entropy swings between
+            about 0.10 and 0.30 nats over 200 steps, so these ends are the default; they hold for the paper's model at
+            temperature 0.7, and every other policy needs its own.
+        high: In `unit`; above it trajectories with a negative advantage are masked.
         start_masked: The state before the first crossing. False, not published: until the entropy has proven too high,
             the objective is plain GRPO.
         rule: "paper" is Section 4.4 with hysteresis: between the thresholds the state holds. "snippet" is the rule of
@@ -33,6 +33,8 @@ class Thresholds:
             keep all. It has no memory and lets negative gradients act above `high`, where they raise the entropy
             further; it is here to be compared with. (That code also averages the entropy over tokens; here both rules
             see Eq. 11's mean over responses.)
+        unit: "nats", or "first": times the entropy of the first batch observed, for a policy whose entropy nobody has
+            measured; 0.5 and 1.5 are Figure 11's ends around their middle.
 
     Raises:
         ValueError: Not 0 <= low < high, or a threshold is not finite.
@@ -42,6 +44,7 @@ class Thresholds:
     high: float = 0.30
     start_masked: bool = False
     rule: Literal["paper", "snippet"] = "paper"
+    unit: Literal["nats", "first"] = "nats"
 
     def __post_init__(self) -> None:
         if not (0 <= self.low < self.high < math.inf):
@@ -57,6 +60,8 @@ class AEPO:
         """Whether negative advantages are masked at present."""
         self.switches = 0
         """How often `masking` has changed."""
+        self.first: float | None = None
+        """Entropy of the first batch, nats; None before it."""
 
     def observe(self, entropy: float) -> bool:
         """Take the entropy H(pi, B) of the present batch (nats, `batch_entropy`); returns the new `masking`.
@@ -66,7 +71,10 @@ class AEPO:
         """
         if not math.isfinite(entropy):
             raise DivergedError(f"the policy's entropy is {entropy}")
-        low, high = self.thresholds.low, self.thresholds.high
+        if self.first is None:
+            self.first = entropy
+        unit = self.first if self.thresholds.unit == "first" else 1.0
+        low, high = self.thresholds.low * unit, self.thresholds.high * unit
         before = self.masking
         if self.thresholds.rule == "snippet":
             self.masking = low < entropy < high
@@ -99,7 +107,7 @@ class AEPO:
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint keeps, as plain values."""
-        return {"masking": self.masking, "switches": self.switches}
+        return {"masking": self.masking, "switches": self.switches, "first": self.first}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on where `state_dict` was taken.
@@ -107,7 +115,7 @@ class AEPO:
         Raises:
             CheckpointError: The state is not one of this controller's.
         """
-        masking, switches = state.get("masking"), state.get("switches")
-        if not isinstance(masking, bool) or not isinstance(switches, int):
+        masking, switches, first = state.get("masking"), state.get("switches"), state.get("first")
+        if not isinstance(masking, bool) or not isinstance(switches, int) or not isinstance(first, float | None):
             raise CheckpointError("the checkpoint holds no state of the entropy controller")
-        self.masking, self.switches = masking, switches
+        self.masking, self.switches, self.first = masking, switches, first

@@ -4,6 +4,7 @@ about."""
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -123,6 +124,7 @@ def retrospective(
     hardest: float = 0.0,
     easiest: float = 1.0,
     seed: int = 0,
+    least: int = 0,
 ) -> list[Measured]:
     """Difficulty-aware retrospective sampling (Section 4.1): what of the data the next stage trains on.
 
@@ -137,6 +139,8 @@ def retrospective(
         hardest: Rates at or below it are dropped.
         easiest: Rates at or above it are dropped.
         seed: The draw follows from it.
+        least: So many of every source are kept, where it has them: what is missing is filled up with the hardest of the
+            rest, so that batches over all tasks can be made of what an able policy leaves.
 
     Returns:
         The questions in their order; fewer than `count` where fewer stay.
@@ -147,12 +151,17 @@ def retrospective(
     if not 0 <= hardest < easiest <= 1:
         raise DataError(f"the limits of difficulty need 0 <= hardest < easiest <= 1, not {hardest} and {easiest}")
     kept = [question for question in measured if hardest < question.rate < easiest]
-    if not kept:
+    if not kept and not least:
         raise DataError(f"none of {len(measured)} questions has a rate between {hardest} and {easiest}")
-    if count is None or count >= len(kept):
-        return kept
-    # Weighted draw without repetition (Efraimidis and Spirakis 2006): the largest u^(1/w), here with 1/w = rate.
-    random = Random(seed)
-    keys = [random.random() ** question.rate for question in kept]
-    best = sorted(range(len(kept)), key=keys.__getitem__, reverse=True)[:count]
-    return [kept[at] for at in sorted(best)]
+    if count is not None and count < len(kept):
+        # Weighted draw without repetition (Efraimidis and Spirakis 2006): the largest u^(1/w), here with 1/w = rate.
+        random = Random(seed)
+        keys = [random.random() ** question.rate for question in kept]
+        best = sorted(range(len(kept)), key=keys.__getitem__, reverse=True)[:count]
+        kept = [kept[at] for at in best]
+    names, having = {question.question for question in kept}, Counter(question.source for question in kept)
+    for question in sorted(measured, key=lambda one: one.rate):
+        if question.question not in names and having[question.source] < least:
+            names.add(question.question)
+            having[question.source] += 1
+    return [question for question in measured if question.question in names]

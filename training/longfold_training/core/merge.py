@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,6 +22,7 @@ from torch import Tensor
 
 from longfold_training.errors import CheckpointError, DivergedError, StorageError
 from longfold_training.folders import whole_folder
+from longfold_training.policy_folder import name_type
 
 Masking = Literal["deltas", "weights"]
 """What the selection of Select applies to. "deltas": elements outside it take the base's value (FuseChat's text,
@@ -144,8 +146,10 @@ def merge(
 ) -> Report:
     """Merge policy folders (safetensors, one file or shards with an index) into a new folder.
 
-    Tensors are read one by one; a finished shard is written before the next begins, in the base's layout and types.
-    Memory: the largest shard, plus about eleven float32 copies of the largest tensor with two sources. Everything
+    Tensors are read one by one; a finished shard is written before the next begins, in the base's layout, each tensor
+    in the widest of the types that it has in base and sources: an update of reinforcement learning is mostly smaller
+    than the steps of bfloat16, and would be lost in a bfloat16 base. Memory: the largest shard, plus about eleven
+    float32 copies of the largest tensor with two sources. Everything
     beside the weights (config, tokenizer, templates) is the base's. `out` appears when it is whole, and not before.
 
     Args:
@@ -185,7 +189,7 @@ def merge(
                     if progress is not None:
                         progress(tally.done, tally.tensors)
                 _save(merged, part / file)
-            _copy_rest(base, part)
+            _copy_rest(base, part, tally.widest)
     return tally.report(out)
 
 
@@ -238,6 +242,8 @@ class _Tally:
 
     def __init__(self, tensors: int, sources: int) -> None:
         self.tensors, self.done = tensors, 0
+        self.widest: torch.dtype | None = None
+        """Of the merged tensors; None where there is none."""
         self._parameters = self._weighed = self._changed = 0
         self._weights = [0.0] * sources
 
@@ -250,7 +256,9 @@ class _Tally:
         exact, weights = _sce(base, sources, topk, masking)
         if not bool(exact.isfinite().all()):
             raise DivergedError(f"{name} is not finite in the base or in a source")
-        merged = exact.to(base.dtype)
+        dtype = reduce(torch.promote_types, (source.dtype for source in sources), base.dtype)
+        self.widest = dtype if self.widest is None else torch.promote_types(self.widest, dtype)
+        merged = exact.to(dtype)
         changed = int((merged != base).sum())
         self._parameters += base.numel()
         self._changed += changed
@@ -287,7 +295,7 @@ def _files(folder: Path) -> Mapping[str, str]:
 
 
 def _loaded(file: Path) -> Any:
-    return json.loads(file.read_text())
+    return json.loads(file.read_text(encoding="utf-8"))
 
 
 def _same_tokenizer(base: Path, source: Path) -> None:
@@ -318,7 +326,9 @@ def _save(tensors: dict[str, Tensor], file: Path) -> None:
         raise StorageError(f"cannot write {file}: {error}") from error
 
 
-def _copy_rest(base: Path, part: Path) -> None:
+def _copy_rest(base: Path, part: Path, dtype: torch.dtype | None) -> None:
     for file in sorted(base.iterdir()):
         if file.is_file() and file.suffix not in _WEIGHTS and not file.name.endswith(".bin.index.json"):
             shutil.copyfile(file, part / file.name)
+    if dtype is not None and (part / "config.json").is_file():
+        name_type(part, str(dtype).removeprefix("torch."))

@@ -51,7 +51,7 @@ class Optimiser(Section):
     """AdamW with a constant rate: one update a batch, strictly on-policy, so the ratio of Eq. 4 is one and its clipping
     never acts."""
 
-    learning_rate: Positive = 2e-6
+    learning_rate: Annotated[float, Field(gt=0, le=1)] = 2e-6
     betas: tuple[Share, Share] = (0.9, 0.999)
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     warmup: Annotated[int, Field(ge=0)] = 0
@@ -64,13 +64,15 @@ class Aepo(Section):
     """Adaptive entropy-controlled policy optimisation (4.4, Eq. 11).
 
     Entropy is that of the distribution at the sampling temperature, in nats a token. The paper publishes no bounds; its
-    Figure 11 shows the entropy of a 4B model between 0.10 and 0.30, hence these. Another policy needs its own: look at
-    the first steps of a run with `enabled = false`.
+    Figure 11 shows the entropy of a 4B model between 0.10 and 0.30, hence these. Another policy needs its own: those of
+    the first steps of a run with `enabled = false`, or `unit = "first"`.
     """
 
     enabled: bool = True
     rule: Literal["paper", "snippet"] = "paper"
     """Section 4.4 with hysteresis, or what the published code does instead (`core/aepo.py` tells the difference)."""
+    unit: Literal["nats", "first"] = "nats"
+    """Of `low` and `high`: nats, or times the entropy of the run's first batch (0.5 and 1.5, say)."""
     low: Annotated[float, Field(ge=0)] = 0.1
     """Below it, negative gradients come back."""
     high: Positive = 0.3
@@ -221,6 +223,9 @@ class Select(Reading):
     keep: Count | None = None
     """Questions to keep; "balanced" keeps as many of every task. None keeps all that are neither always nor never
     answered (retrospective only)."""
+    least: Annotated[int, Field(ge=0)] = 0
+    """Questions of every task that are kept in any case, the hardest first, so that a balanced batch can be made of
+    them (retrospective only). 0, as in the paper, ends in an error when nothing can teach any more."""
     bins: Annotated[int, Field(ge=2)] = 5
 
     @model_validator(mode="after")

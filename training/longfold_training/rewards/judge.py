@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,11 +17,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
 
+from longfold_agent.engines.vllm import VLLMEngine
 from longfold_agent.errors import EngineError
 from longfold_agent.neutralise import neutralise
 from longfold_agent.protocols import Engine, Request
 from longfold_agent.types import Completion, Message, Prompt, Sampling
-from longfold_training.errors import JudgeError
+from longfold_training.errors import JudgeError, RecipeError
 from longfold_training.rewards.words import spoken
 
 PROMPT = """\
@@ -126,7 +128,7 @@ class Verdicts:
 class Judge:
     """Decides cases in batches.
 
-    engine: of the agent, e.g. `VLLMEngine(url, model=...)` for any OpenAI-compatible endpoint; it retries.
+    engine: of the agent; it retries.
     """
 
     engine: Engine
@@ -140,6 +142,18 @@ class Judge:
     max_tokens: int = 4096
     """Of one reply, reasoning included."""
     counts: Counts = field(default_factory=Counts)
+
+    @classmethod
+    def over(cls, url: str, model: str, key_variable: str, verdicts: Verdicts) -> Self:
+        """A judge behind an OpenAI-compatible endpoint; whoever makes it closes its engine.
+
+        key_variable: the environment variable that holds the endpoint's key, "" for none. Raises `RecipeError` where it
+        is not set.
+        """
+        key = os.environ.get(key_variable, "") if key_variable else ""
+        if key_variable and not key:
+            raise RecipeError(f"judge.api_key_variable: {key_variable} is not set in the environment of this process")
+        return cls(VLLMEngine(url, model=model, api_key=key), model, verdicts)
 
     async def decide(self, cases: Sequence[Case]) -> list[bool]:
         """Whether each answer is equivalent to one of its golds; equal cases are asked once.

@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from longfold_agent import profiles
-from longfold_agent.engines.vllm import VLLMEngine
-from longfold_agent.profiles.demo import SPECIALS
 from longfold_agent.protocols import Profile
 from longfold_agent.route import Mode
-from longfold_agent.tokens import LoadedTokens, load_tokens
+from longfold_agent.tokens import LoadedTokens
 from longfold_training.engines.local.policy import LocalPolicy
 from longfold_training.engines.local.sample import LocalEngine
-from longfold_training.errors import CheckpointError, DataError, RecipeError
-from longfold_training.policy_folder import check_folder
+from longfold_training.errors import DataError
 from longfold_training.problems import Problem, load
 from longfold_training.recipes import Dense, Evaluate, Judge, Lora, Reinforce, Select
 from longfold_training.rewards import Grader, MemoryRewards, Verdicts, validate
 from longfold_training.rewards import Judge as JudgeModel
 from longfold_training.rollout import Collector, Exploration
+from longfold_training.served import served
 
 ReadingRecipe = Reinforce | Evaluate | Select
 
@@ -48,32 +44,20 @@ def prepare(recipe: ReadingRecipe) -> Material:
     `DataError` where the data cannot be used: unreadable, no task label, rules that reward wrong answers, nothing
     within the limits.
     """
-    check_folder(recipe.start)
-    tokens = load_tokens(recipe.start / "tokenizer.json")
-    if recipe.profile == "demo" and tokens.specials[: len(SPECIALS)] != SPECIALS:
-        raise CheckpointError(
-            f"{recipe.start} has another tokenizer than the demo policies: their special tokens differ"
-        )
-    limits = recipe.limits
-    profile = profiles.load(
-        recipe.profile,
-        chunk_tokens=limits.chunk_tokens,
-        memory_tokens=limits.memory_tokens,
-        specials=tokens.specials,
-    )
+    tokens, profile = served(recipe.start, recipe.profile, recipe.limits)
+    longest = recipe.limits.input_tokens
     every = list(load(recipe.data))
-    problems = tuple(problem for problem in every if _fits(problem, tokens, limits.input_tokens))
+    problems = tuple(problem for problem in every if _fits(problem, tokens, longest))
     if not problems:
         raise DataError(
-            f"{recipe.data} has no problem of at most {limits.input_tokens} tokens"
-            if every
-            else f"{recipe.data} holds no problem"
+            f"{recipe.data} has no problem of at most {longest} tokens" if every else f"{recipe.data} holds no problem"
         )
     validate(problems)
     inputs = {
         "data": "sha256:" + hashlib.sha256(recipe.data.read_bytes()).hexdigest(),
         "tokenizer": tokens.name,
         "profile": profile.version,
+        "left_out": str(len(every) - len(problems)),
     }
     return Material(profile, tokens, problems, len(every) - len(problems), inputs)
 
@@ -131,15 +115,12 @@ async def _grader(judge: Judge | None, verdicts: Path) -> AsyncIterator[Grader]:
     if judge is None:
         yield Grader()
         return
-    key = os.environ.get(judge.api_key_variable, "") if judge.api_key_variable else ""
-    if judge.api_key_variable and not key:
-        raise RecipeError(f"judge.api_key_variable: {judge.api_key_variable} is not set in the environment")
-    engine = VLLMEngine(judge.url, model=judge.model, api_key=key)
-    try:
-        with Verdicts(verdicts) as kept:
-            yield Grader(JudgeModel(engine, judge.model, kept))
-    finally:
-        await engine.aclose()
+    with Verdicts(verdicts) as kept:
+        asked = JudgeModel.over(judge.url, judge.model, judge.api_key_variable, kept)
+        try:
+            yield Grader(asked)
+        finally:
+            await asked.engine.aclose()
 
 
 def _fits(problem: Problem, tokens: LoadedTokens, limit: int) -> bool:

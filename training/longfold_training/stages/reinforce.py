@@ -29,10 +29,11 @@ def reinforce(recipe: Reinforce, out: Path, *, resume: bool, watch: Watch, stopp
     last checkpoint then stays.
     """
     material = prepare(recipe)
+    sampler = TaskBalanced([_label(recipe, problem) for problem in material.problems], recipe.questions, recipe.seed)
     folder = RunFolder(out, recipe, material.inputs, resume=resume)
     policy = open_policy(recipe, recipe.lora, recipe.gradient_checkpointing)
     try:
-        return asyncio.run(_train(recipe, material, folder, policy, watch, stopped))
+        return asyncio.run(_train(recipe, material, sampler, folder, policy, watch, stopped))
     finally:
         folder.close()
 
@@ -40,12 +41,12 @@ def reinforce(recipe: Reinforce, out: Path, *, resume: bool, watch: Watch, stopp
 async def _train(
     recipe: Reinforce,
     material: Material,
+    sampler: TaskBalanced,
     folder: RunFolder,
     policy: LocalPolicy,
     watch: Watch,
     stopped: Callable[[], bool],
 ) -> Path | None:
-    sampler = TaskBalanced([_label(recipe, problem) for problem in material.problems], recipe.questions, recipe.seed)
     learner = Learner(policy, recipe)
     step = 0
     if folder.goes_on:

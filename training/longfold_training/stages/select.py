@@ -33,7 +33,7 @@ def select(recipe: Select, out: Path, *, watch: Watch) -> Path:
     if recipe.rule == "balanced":
         drawn = balanced(measured, recipe.keep or len(measured), bins=recipe.bins, seed=recipe.seed)
     else:
-        drawn = retrospective(measured, recipe.keep, seed=recipe.seed)
+        drawn = retrospective(measured, recipe.keep, seed=recipe.seed, least=recipe.least)
     kept = {question.question for question in drawn}
     told = (json.dumps({"id": one.question, "rewards": one.rewards}, ensure_ascii=False) + "\n" for one in measured)
     folder.write("rewards.jsonl", "".join(told))

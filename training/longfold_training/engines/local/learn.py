@@ -15,32 +15,27 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from longfold_training.core.advantages import advantages, flat_groups
-from longfold_training.core.aepo import AEPO, Thresholds
-from longfold_training.core.clipping import Clipping, indicator
-from longfold_training.core.entropy import batch_entropy, trajectory_entropies
 from longfold_training.core.loss import policy_loss, sampling_gap
 from longfold_training.core.rows import Row, expand
-from longfold_training.core.trajectory import Step, Trajectory, groups, tasks
+from longfold_training.core.trajectory import Step, Trajectory
 from longfold_training.core.weights import token_weights
-from longfold_training.engines.local.policy import LocalPolicy
+from longfold_training.engines.control import Controller
+from longfold_training.engines.local.policy import LocalPolicy, enough_memory
 from longfold_training.errors import DivergedError
 from longfold_training.recipes import Reinforce
 
 
 class Learner:
-    """The policy's optimiser and entropy controller.
+    """The policy's optimiser, and what decides about each batch.
 
-    Raises `DivergedError` from `learn` when entropy, loss or gradient is not finite; the policy is then as it was.
+    `learn` raises `DivergedError` when entropy, loss or gradient is not finite (the policy is then as it was) or the
+    new weights are not, and `MemoryExhausted`.
     """
 
     def __init__(self, policy: LocalPolicy, recipe: Reinforce) -> None:
         self.policy = policy
         self.recipe = recipe
-        own = recipe.aepo
-        self.aepo = AEPO(Thresholds(own.low, own.high, own.start_masked, own.rule)) if own.enabled else None
-        told = recipe.clipping
-        self.clipping = None if told.level == "none" else Clipping(told.level, told.threshold, told.side)
+        self.controller = Controller(recipe)
         self.optimiser = torch.optim.AdamW(
             policy.trainable().values(),
             lr=recipe.optimiser.learning_rate,
@@ -51,45 +46,26 @@ class Learner:
 
     def learn(self, trajectories: Sequence[Trajectory]) -> dict[str, float]:
         """One update; returns figures of the batch, entropy and log-probability gap in nats."""
-        found = advantages(trajectories, self.recipe.advantage)
-        weights = token_weights(trajectories)
-        rows = expand(trajectories, found, weights)
-        sequences = _Sequences(rows)
+        with enough_memory():
+            return self._learn(trajectories)
+
+    def _learn(self, trajectories: Sequence[Trajectory]) -> dict[str, float]:
+        sequences = _Sequences(trajectories)
         scored = self._score(sequences)
-        each = trajectory_entropies(scored.entropies, scored.mask, scored.owners, len(trajectories))
-        entropy = batch_entropy(each)
-        rewards = torch.tensor([trajectory.reward for trajectory in trajectories], dtype=torch.float64)
-        used = found
-        if self.aepo is not None:
-            self.aepo.observe(entropy)
-            used = self.aepo.apply(found, rewards)
-        if not math.isfinite(entropy):
-            raise DivergedError(f"the policy's entropy is {entropy}")
-        mask = scored.mask
-        if self.clipping is not None:
-            mask = indicator(self.clipping, used, scored.entropies, mask, scored.owners)
-        flat = flat_groups(trajectories)
-        figures = {
-            "entropy": entropy,
-            "masking": float(self.aepo is not None and self.aepo.masking),
-            "groups": float(len(groups(trajectories))),
-            "groups_without_gradient": float(len(flat)),
-            "trajectories": float(len(trajectories)),
-            "rows": float(len(rows)),
+        decided = self.controller.decide(trajectories, scored.entropies, scored.mask, sequences.owners)
+        more = {
             "different_rows": float(len(sequences.steps)),
-            "silenced": float(((found != 0) & (used == 0)).double().mean()),
             "logprob_gap": sampling_gap(scored.logprobs, scored.sampled, scored.mask),
         }
-        for task, members in tasks(trajectories).items():
-            figures[f"advantage/{task}"] = float(found[list(members)].abs().mean())
-        return figures | self._update(expand(trajectories, used, weights), sequences, mask)
+        rows = expand(trajectories, decided.advantages, token_weights(trajectories))
+        return decided.figures | more | self._update(rows, sequences, decided.mask)
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint keeps."""
         return {
             "weights": {name: weight.detach() for name, weight in self.policy.trainable().items()},
             "optimiser": self.optimiser.state_dict(),
-            "aepo": None if self.aepo is None else self.aepo.state_dict(),
+            "controller": self.controller.state_dict(),
             "updates": self.updates,
         }
 
@@ -99,8 +75,7 @@ class Learner:
             for name, weight in self.policy.trainable().items():
                 weight.copy_(state["weights"][name])
         self.optimiser.load_state_dict(state["optimiser"])
-        if self.aepo is not None:
-            self.aepo.load_state_dict(state["aepo"])
+        self.controller.load_state_dict(state["controller"])
         self.updates = state["updates"]
 
     @torch.no_grad()
@@ -118,14 +93,13 @@ class Learner:
             ):
                 logprobs[at, : len(of_step)] = of_step
                 entropies[at, : len(spread)] = spread
-        mask = torch.zeros(len(sequences.rows), longest, dtype=torch.bool)
-        sampled = torch.zeros(len(sequences.rows), longest)
-        for number, row in enumerate(sequences.rows):
-            mask[number, : len(row.step.completion)] = True
-            sampled[number, : len(row.step.completion)] = torch.tensor(row.step.logprobs)
-        owners = torch.tensor([row.owner for row in sequences.rows])
+        mask = torch.zeros(len(sequences.each), longest, dtype=torch.bool)
+        sampled = torch.zeros(len(sequences.each), longest)
+        for number, step in enumerate(sequences.each):
+            mask[number, : len(step.completion)] = True
+            sampled[number, : len(step.completion)] = torch.tensor(step.logprobs)
         index = torch.tensor(sequences.of_row)
-        return _Scored(logprobs[index], entropies[index], sampled, mask, owners)
+        return _Scored(logprobs[index], entropies[index], sampled, mask)
 
     def _update(self, rows: Sequence[Row], sequences: _Sequences, mask: Tensor) -> dict[str, float]:
         live: dict[int, list[int]] = {}
@@ -163,6 +137,8 @@ class Learner:
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         self.optimiser.step()
+        if not all(bool(weight.isfinite().all()) for weight in weights):
+            raise DivergedError("the update left weights that are no numbers")
         self.updates += 1
         return {"loss": loss, "gradient_norm": norm}
 
@@ -193,27 +169,28 @@ class Learner:
 
 
 class _Sequences:
-    """The different sequences among rows: `rows[n]` is `steps[of_row[n]]` but for the sampler's log-probabilities."""
+    """The different sequences among a batch's rows, which are in the order of `expand`: `each[n]` is `steps[of_row[n]]`
+    but for the sampler's log-probabilities."""
 
-    def __init__(self, rows: Sequence[Row]) -> None:
-        self.rows = rows
+    def __init__(self, trajectories: Sequence[Trajectory]) -> None:
+        self.each = [step for trajectory in trajectories for step in trajectory.steps]
+        self.owners = torch.tensor([owner for owner, one in enumerate(trajectories) for _ in one.steps])
         places: dict[tuple[tuple[int, ...], tuple[int, ...]], int] = {}
-        self.of_row = [places.setdefault((row.step.prompt, row.step.completion), len(places)) for row in rows]
+        self.of_row = [places.setdefault((step.prompt, step.completion), len(places)) for step in self.each]
         first: dict[int, Step] = {}
-        for row, place in zip(rows, self.of_row, strict=True):
-            first.setdefault(place, row.step)
+        for step, place in zip(self.each, self.of_row, strict=True):
+            first.setdefault(place, step)
         self.steps = [first[place] for place in range(len(places))]
 
 
 @dataclass(frozen=True, slots=True)
 class _Scored:
-    """All rows of a batch, (rows, tokens) each but for `owners`, padded on the right, on the CPU."""
+    """All rows of a batch, (rows, tokens) each, padded on the right, on the CPU."""
 
     logprobs: Tensor
     entropies: Tensor
     sampled: Tensor
     mask: Tensor
-    owners: Tensor
 
 
 def _length(step: Step) -> int:

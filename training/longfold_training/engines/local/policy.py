@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,11 +17,11 @@ from torch.utils.checkpoint import checkpoint
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils.logging import disable_progress_bar
 
-from longfold_agent.protocols import Request
 from longfold_training.core.entropy import token_entropies, token_logprobs
-from longfold_training.errors import CheckpointError, StorageError
+from longfold_training.engines.encoding import stops
+from longfold_training.errors import CheckpointError, MemoryExhausted, RecipeError, StorageError
 from longfold_training.folders import whole_folder
-from longfold_training.policy_folder import check_folder
+from longfold_training.policy_folder import check_folder, name_type
 from longfold_training.recipes import Lora
 
 Precision = Literal["float32", "bfloat16"]
@@ -30,6 +29,22 @@ Precision = Literal["float32", "bfloat16"]
 _LOGIT_PIECE = 1024
 """Positions whose logits exist at once; with a vocabulary of 152K in float32 they take 0.6 GB."""
 _WEIGHTS = ("*.safetensors", "*.bin", "*.index.json", "*.part")
+
+
+@contextmanager
+def enough_memory() -> Iterator[None]:
+    """Raises `MemoryExhausted` for what torch could not allocate inside, on a GPU or on the CPU."""
+    try:
+        yield
+    except RuntimeError as error:
+        # torch has a type of its own for GPUs only.
+        if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
+            raise
+        raise MemoryExhausted(
+            f"the device's memory does not suffice: {str(error).splitlines()[0]}\nlower tokens_at_once; where that is "
+            "not enough set precision = 'bfloat16', in training gradient_checkpointing = true and lora.rank as well, "
+            "or lower limits"
+        ) from error
 
 
 class LocalPolicy:
@@ -40,7 +55,8 @@ class LocalPolicy:
     precision: arithmetic of the products; the weights are float32 in either case.
     lora: adapters to train in place of the weights; None or rank 0 trains all.
 
-    Raises `CheckpointError` where the folder is missing or holds no causal language model with a tokenizer.
+    Raises `CheckpointError` where the folder is missing or holds no causal language model with a tokenizer,
+    `RecipeError` for device "cuda" without a GPU, `MemoryExhausted` where the weights do not fit.
     """
 
     def __init__(
@@ -57,6 +73,8 @@ class LocalPolicy:
         self.folder = folder
         self.config = check_folder(folder)
         name = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+        if name == "cuda" and not torch.cuda.is_available():
+            raise RecipeError('device = "cuda", but torch finds no GPU')
         self.device = torch.device(name)
         self.precision = precision
         try:
@@ -66,7 +84,8 @@ class LocalPolicy:
                 raise CheckpointError(
                     f"{folder} has another model's tokenizer: {words} tokens, the model knows {known}"
                 )
-            model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
+            with enough_memory():
+                model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
         except CheckpointError:
             raise
         except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
@@ -78,11 +97,12 @@ class LocalPolicy:
         self._adapted: Any = None
         if lora is not None and lora.rank:
             self._adapted = _with_adapters(model, lora)
-        self.model: Any = model.to(self.device)
+        with enough_memory():
+            self.model: Any = model.to(self.device)
         self.decoder: nn.Module = model.get_decoder()
         self.head: nn.Module = model.get_output_embeddings()
         self.window: int = model.config.max_position_embeddings
-        self.stops = _stops(model)
+        self.stops = stops(folder)
         self.pad: int = model.config.pad_token_id or 0
 
     @contextmanager
@@ -94,23 +114,6 @@ class LocalPolicy:
     def trainable(self) -> dict[str, nn.Parameter]:
         """What training changes, by name: all weights, or the adapters."""
         return {name: weight for name, weight in self.model.named_parameters() if weight.requires_grad}
-
-    def encode(self, request: Request) -> list[int]:
-        """The prompt's ids as a server would make them: raw text, or messages through the model's chat template."""
-        prompt = request.prompt
-        if prompt.text is not None:
-            text: list[int] = self.tokenizer(prompt.text)["input_ids"]
-            return text
-        messages = [{"role": message.role, "content": message.content} for message in prompt.messages]
-        told = request.sampling.extra.get("chat_template_kwargs", {})
-        chat: list[int] = self.tokenizer.apply_chat_template(
-            messages,
-            add_generation_prompt=True,
-            tokenize=True,
-            return_dict=False,
-            **dict(told),  # type: ignore[call-overload]
-        )
-        return chat
 
     def scores(self, tokens: Tensor, targets: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
         """Log-probability and entropy (nats, at `temperature`) of the tokens that `targets` marks.
@@ -160,10 +163,7 @@ def write_policy(folder: Path, weights: dict[str, Tensor], *, like: Path, dtype:
         for file in like.iterdir():
             if file.is_file() and not any(file.match(pattern) for pattern in _WEIGHTS):
                 shutil.copyfile(file, part / file.name)
-        config = json.loads((like / "config.json").read_text(encoding="utf-8"))
-        named = str(dtype).removeprefix("torch.")
-        config |= {key: named for key in ("dtype", "torch_dtype") if key in config}
-        (part / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+        name_type(part, str(dtype).removeprefix("torch."))
         cast = {name: weight.to(dtype).contiguous() for name, weight in weights.items()}
         try:
             save_torch_state_dict(cast, part, max_shard_size="4GB")
@@ -182,11 +182,3 @@ def _with_adapters(model: Any, lora: Lora) -> Any:
         return peft.get_peft_model(model, config)
     except ValueError as error:
         raise CheckpointError(f"the policy has no layers for these adapters: {error}") from error
-
-
-def _stops(model: Any) -> tuple[int, ...]:
-    """Ids that end a reply whatever the request says, the model's own end of sequence first."""
-    ids: list[int] = []
-    for source in (model.config.eos_token_id, model.generation_config.eos_token_id):
-        ids += [] if source is None else [source] if isinstance(source, int) else list(source)
-    return tuple(dict.fromkeys(ids))

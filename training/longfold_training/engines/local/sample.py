@@ -6,6 +6,7 @@ depends on the policy, its prompt and its seed; the batch it is in changes it on
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -13,10 +14,12 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
-from longfold_agent.errors import ContextOverflow, EngineRejected
+from longfold_agent.errors import EngineRejected
 from longfold_agent.protocols import Delta, Request
-from longfold_agent.types import Completion, Sampling, Usage
-from longfold_training.engines.local.policy import LocalPolicy
+from longfold_agent.types import Completion, Sampling
+from longfold_training.engines.encoding import check_room, completion, encode
+from longfold_training.engines.local.policy import LocalPolicy, enough_memory
+from longfold_training.errors import DivergedError
 
 
 class LocalEngine:
@@ -36,18 +39,23 @@ class LocalEngine:
 
         A log-probability (nats) is of the distribution at the request's temperature before top-p cuts it; of a greedy
         token, at temperature 1. Raises `ContextOverflow` for a prompt that leaves no room in the window,
-        `EngineRejected` for stop strings and for sampling without a seed.
+        `EngineRejected` for stop strings and for sampling without a seed, `DivergedError` for weights whose
+        probabilities are no numbers, `MemoryExhausted` where `tokens_at_once` are too many.
         """
         asked: dict[tuple[int, ...], list[int]] = {}
         for number, request in enumerate(requests):
             asked.setdefault(tuple(self._checked(request)), []).append(number)
         done: dict[int, Completion] = {}
-        for prompts in self._batches(asked, requests):
-            rows = [_Row(number, requests[number].sampling) for prompt in prompts for number in asked[prompt]]
-            owners = [place for place, prompt in enumerate(prompts) for _ in asked[prompt]]
-            self._run(prompts, owners, rows)
+        for batch in self._batches(asked, requests):
+            prompts = list(batch)
+            rows = [_Row(number, requests[number].sampling) for prompt in prompts for number in batch[prompt]]
+            owners = [place for place, prompt in enumerate(prompts) for _ in batch[prompt]]
+            with enough_memory():
+                self._run(prompts, owners, rows)
             for row, owner in zip(rows, owners, strict=True):
-                done[row.number] = self._completion(row, prompts[owner])
+                done[row.number] = completion(
+                    self.policy.tokenizer, row.sampling, self.policy.stops, prompts[owner], row.tokens, row.logprobs
+                )
         return [done[number] for number in range(len(requests))]
 
     async def stream(self, request: Request) -> AsyncIterator[Delta]:
@@ -68,29 +76,27 @@ class LocalEngine:
             raise EngineRejected("the local engine knows stop tokens, not stop strings")
         if sampling.temperature > 0 and sampling.seed is None:
             raise EngineRejected("the local engine samples with a seed only")
-        ids = self.policy.encode(request)
-        if not ids or len(ids) + sampling.max_tokens > self.policy.window:
-            raise ContextOverflow(
-                f"{len(ids)} prompt tokens and {sampling.max_tokens} for the reply do not fit {self.policy.window}",
-                len(ids),
-                self.policy.window,
-            )
+        ids = encode(self.policy.tokenizer, request)
+        check_room(ids, sampling, self.policy.window)
         return ids
 
     def _batches(
         self, asked: dict[tuple[int, ...], list[int]], requests: Sequence[Request]
-    ) -> Iterator[list[tuple[int, ...]]]:
-        """Prompts of like length together, so that little is padded; each batch fits, or is one prompt."""
-        batch: list[tuple[int, ...]] = []
+    ) -> Iterator[dict[tuple[int, ...], list[int]]]:
+        """Prompts of like length together, so that little is padded, with their requests' numbers; each batch fits, or
+        is one request. A prompt whose requests do not fit together comes in several batches, and is read in each."""
+        batch: dict[tuple[int, ...], list[int]] = {}
         rows = longest = 0
         for prompt in sorted(asked, key=lambda ids: (len(ids), ids)):
-            numbers = asked[prompt]
-            length = len(prompt) + max(requests[number].sampling.max_tokens for number in numbers)
-            if batch and (rows + len(numbers)) * max(longest, length) > self.tokens_at_once:
-                yield batch
-                batch, rows, longest = [], 0, 0
-            batch.append(prompt)
-            rows, longest = rows + len(numbers), max(longest, length)
+            length = len(prompt) + max(requests[number].sampling.max_tokens for number in asked[prompt])
+            room = max(1, self.tokens_at_once // length)
+            for start in range(0, len(asked[prompt]), room):
+                numbers = asked[prompt][start : start + room]
+                if batch and (rows + len(numbers)) * max(longest, length) > self.tokens_at_once:
+                    yield batch
+                    batch, rows, longest = {}, 0, 0
+                batch.setdefault(prompt, []).extend(numbers)
+                rows, longest = rows + len(numbers), max(longest, length)
         if batch:
             yield batch
 
@@ -118,6 +124,8 @@ class LocalEngine:
         while True:
             sampled, logprobs = draws.take(logits, live)
             for row, token, logprob in zip(live, sampled.tolist(), logprobs.tolist(), strict=True):
+                if not math.isfinite(logprob):
+                    raise DivergedError(f"the policy's log-probabilities are no numbers: {logprob}")
                 row.tokens.append(token)
                 row.logprobs.append(logprob)
                 row.ended = token in policy.stops or token in row.sampling.stop_token_ids
@@ -145,24 +153,6 @@ class LocalEngine:
             ).last_hidden_state[:, -1]
             logits: Tensor = policy.head(hidden)
         return logits.float()
-
-    def _completion(self, row: _Row, prompt: tuple[int, ...]) -> Completion:
-        """As vLLM reports it: the stop token among the ids and not in the text, its id as the reason unless it is the
-        model's own end of sequence."""
-        ids = row.tokens[:-1] if row.ended else row.tokens
-        skip = bool(row.sampling.extra.get("skip_special_tokens", True))
-        text: str = self.policy.tokenizer.decode(ids, skip_special_tokens=skip)
-        last = row.tokens[-1]
-        reason = last if row.ended and last not in self.policy.stops[:1] else None
-        return Completion(
-            text,
-            "stop" if row.ended else "length",
-            Usage(len(prompt), len(row.tokens)),
-            stop_reason=reason,
-            token_ids=tuple(row.tokens),
-            logprobs=tuple(row.logprobs),
-            prompt_ids=prompt,
-        )
 
 
 @dataclass(slots=True)
@@ -216,7 +206,7 @@ class _Draws:
             drawn = self.uniform[:, len(live[0].tokens), None] * head[:, -1:]
             # The first place whose running sum is above the draw; a draw rounded up to the last sum stays in the head.
             place = torch.searchsorted(head, drawn, right=True)
-            place = torch.minimum(place, (sums - ordered < self.top_p).sum(-1, keepdim=True) - 1)
+            place = torch.minimum(place, (sums - ordered < self.top_p).sum(-1, keepdim=True) - 1).clamp(min=0)
             chosen = torch.where(self.greedy, best, ids.gather(-1, place).squeeze(-1))
         return chosen, logprobs.gather(-1, chosen[:, None]).squeeze(-1)
 

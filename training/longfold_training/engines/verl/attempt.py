@@ -6,24 +6,21 @@ The reward comes from here as well, rule first, then judge, while other attempts
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from longfold_agent import profiles
-from longfold_agent.engines.vllm import VLLMEngine
 from longfold_agent.protocols import Profile
 from longfold_agent.route import Mode
-from longfold_agent.tokens import LoadedTokens, load_tokens
-from longfold_training.engines.verl.generation import GenerationEngine, Servers, stops
+from longfold_agent.tokens import LoadedTokens
+from longfold_training.engines.encoding import stops
+from longfold_training.engines.verl.generation import GenerationEngine, Servers
 from longfold_training.engines.verl.settings import Settings
 from longfold_training.episodes import Episode
-from longfold_training.errors import RecipeError
-from longfold_training.policy_folder import check_folder
 from longfold_training.problems import Problem
 from longfold_training.rewards import Grader, Judge, MemoryRewards, Verdicts
 from longfold_training.rollout import Collector, Exploration
+from longfold_training.served import served
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,16 +37,9 @@ class Shared:
 
     @classmethod
     def of(cls, settings: Settings, folder: Path, window: int) -> Shared:
-        """`folder`: the policy's. Raises `CheckpointError` where it is none, `RecipeError` for a judge without its
-        key."""
-        check_folder(folder)
-        tokens = load_tokens(folder)
-        profile = profiles.load(
-            settings.profile,
-            chunk_tokens=settings.limits.chunk_tokens,
-            memory_tokens=settings.limits.memory_tokens,
-            specials=tokens.specials,
-        )
+        """`folder`: the policy's. Raises `CheckpointError` where it is none or has another tokenizer than the profile,
+        `RecipeError` for a judge without its key."""
+        tokens, profile = served(folder, settings.profile, settings.limits)
         return cls(settings, window, profile, tokens, stops(folder), _grader(settings))
 
 
@@ -92,9 +82,4 @@ async def attempt(
 def _grader(settings: Settings) -> Grader:
     """Verdicts are remembered by each worker for itself: no file that processes on many nodes would have to share."""
     told = settings.judge
-    if told is None:
-        return Grader()
-    key = os.environ.get(told.api_key_variable, "") if told.api_key_variable else ""
-    if told.api_key_variable and not key:
-        raise RecipeError(f"judge.api_key_variable: {told.api_key_variable} is not set in the workers' environment")
-    return Grader(Judge(VLLMEngine(told.url, model=told.model, api_key=key), told.model, Verdicts()))
+    return Grader(None if told is None else Judge.over(told.url, told.model, told.api_key_variable, Verdicts()))

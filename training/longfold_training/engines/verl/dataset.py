@@ -19,7 +19,7 @@ from longfold_agent.tokens import load_tokens
 from longfold_training.core.sampler import TaskBalanced
 from longfold_training.engines.verl.settings import NAME
 from longfold_training.errors import DataError
-from longfold_training.problems import Problem
+from longfold_training.problems import Problem, parse
 from longfold_training.rewards import validate
 
 
@@ -140,7 +140,7 @@ def _problems(files: Sequence[str]) -> Iterator[tuple[str, int, Problem]]:
             with path.open("rb") as lines:
                 for number, line in enumerate(lines, 1):
                     if line.strip():
-                        problem = _problem(line, f"{path}:{number}")
+                        problem = parse(line, f"{path}:{number}")
                         if problem.id in seen:
                             raise DataError(f"{path}:{number}: id {problem.id!r} was used before")
                         seen.add(problem.id)
@@ -148,12 +148,3 @@ def _problems(files: Sequence[str]) -> Iterator[tuple[str, int, Problem]]:
                     offset += len(line)
         except OSError as error:
             raise DataError(f"cannot read {path}: {error.strerror}") from error
-
-
-def _problem(line: bytes, where: str) -> Problem:
-    try:
-        return Problem.model_validate_json(line)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        field = ".".join(str(part) for part in first["loc"]) or "line"
-        raise DataError(f"{where}: {field}: {first['msg']}") from None

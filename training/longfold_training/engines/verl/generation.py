@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Protocol
 from uuid import uuid4
 
 from longfold_agent.engines.gather import gather
-from longfold_agent.errors import ContextOverflow, EngineRejected, EngineUnavailable
+from longfold_agent.errors import EngineRejected, EngineUnavailable
 from longfold_agent.protocols import Delta, Request
-from longfold_agent.types import Completion, Usage
+from longfold_agent.types import Completion
+from longfold_training.engines.encoding import check_room, completion, encode
 
 
 class Generated(Protocol):
@@ -81,19 +80,13 @@ class GenerationEngine:
         if sampling.stop:
             raise EngineRejected("verl's servers have no tokenizer and so know stop tokens, not stop strings")
         # A prompt may hold 120K tokens; the loop has other attempts to serve meanwhile.
-        prompt = await asyncio.to_thread(self._encode, request)
-        if not prompt or len(prompt) + sampling.max_tokens > self._window:
-            raise ContextOverflow(
-                f"{len(prompt)} prompt tokens and {sampling.max_tokens} for the reply do not fit {self._window}",
-                len(prompt),
-                self._window,
-            )
-        stops = (*self._stops, *sampling.stop_token_ids)
+        prompt = await asyncio.to_thread(encode, self._tokenizer, request)
+        check_room(prompt, sampling, self._window)
         told: dict[str, Any] = {
             "temperature": sampling.temperature,
             "top_p": sampling.top_p,
             "max_tokens": sampling.max_tokens,
-            "stop_token_ids": list(dict.fromkeys(stops)),
+            "stop_token_ids": list(dict.fromkeys((*self._stops, *sampling.stop_token_ids))),
             "logprobs": True,
         }
         if sampling.logit_bias:
@@ -104,39 +97,4 @@ class GenerationEngine:
             raise EngineUnavailable("the server gave up the reply")
         version = reply.extra_fields.get("global_steps")
         self.versions += [] if version is None else [version]
-        ended = ids[-1] in stops
-        spoken = ids[:-1] if ended else ids
-        skip = bool(sampling.extra.get("skip_special_tokens", True))
-        text: str = await asyncio.to_thread(self._tokenizer.decode, list(spoken), skip_special_tokens=skip)
-        return Completion(
-            text,
-            "stop" if ended else "length",
-            Usage(len(prompt), len(ids)),
-            stop_reason=ids[-1] if ended and ids[-1] not in self._stops[:1] else None,
-            token_ids=ids,
-            logprobs=tuple(reply.log_probs),
-            prompt_ids=tuple(prompt),
-        )
-
-    def _encode(self, request: Request) -> list[int]:
-        """The prompt's ids as a server would make them: raw text, or messages through the model's chat template."""
-        prompt = request.prompt
-        if prompt.text is not None:
-            return list(self._tokenizer(prompt.text)["input_ids"])
-        messages = [{"role": message.role, "content": message.content} for message in prompt.messages]
-        told: Any = request.sampling.extra.get("chat_template_kwargs", {})
-        return list(
-            self._tokenizer.apply_chat_template(
-                messages, add_generation_prompt=True, tokenize=True, return_dict=False, **told
-            )
-        )
-
-
-def stops(folder: Path) -> tuple[int, ...]:
-    """Ids that end a reply of a policy folder, the model's own end of sequence first."""
-    found: list[int] = []
-    for name in ("config.json", "generation_config.json"):
-        path = folder / name
-        ids = json.loads(path.read_text(encoding="utf-8")).get("eos_token_id") if path.is_file() else None
-        found += [] if ids is None else [ids] if isinstance(ids, int) else ids
-    return tuple(dict.fromkeys(found))
+        return await asyncio.to_thread(completion, self._tokenizer, sampling, self._stops, prompt, ids, reply.log_probs)

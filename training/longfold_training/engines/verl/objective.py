@@ -8,19 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from longfold_training.core.advantages import advantages, flat_groups
-from longfold_training.core.aepo import AEPO, Thresholds
-from longfold_training.core.clipping import Clipping, indicator
-from longfold_training.core.entropy import batch_entropy, trajectory_entropies
-from longfold_training.core.trajectory import groups, tasks
 from longfold_training.core.weights import token_mean_factors
-from longfold_training.engines.verl.settings import Settings
-from longfold_training.errors import DataError, DivergedError, RolloutError
+from longfold_training.engines.control import Controller
+from longfold_training.errors import DataError, RolloutError
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,65 +93,27 @@ def check_complete(keys: Sequence[str], questions: int, group: int, lost: float)
     return missing
 
 
-class Controller:
-    """Turns batches into objectives; holds the entropy controller, whose state belongs into checkpoints."""
+def objective(controller: Controller, rows: Sequence[Row], entropies: Tensor, mask: Tensor) -> Objective:
+    """The objective of one batch.
 
-    def __init__(self, settings: Settings) -> None:
-        own, told = settings.aepo, settings.clipping
-        self._scale = settings.advantage
-        self.aepo = AEPO(Thresholds(own.low, own.high, own.start_masked, own.rule)) if own.enabled else None
-        self.clipping = None if told.level == "none" else Clipping(told.level, told.threshold, told.side)
+    Args:
+        controller: Decides, and remembers until the next batch.
+        rows: All rows, padding included.
+        entropies: (rows, tokens) nats at the sampling temperature, before the update.
+        mask: (rows, tokens), true at completion tokens; false throughout in rows of padding.
 
-    def objective(self, rows: Sequence[Row], entropies: Tensor, mask: Tensor) -> Objective:
-        """The objective of one batch.
-
-        Args:
-            rows: All rows, padding included.
-            entropies: (rows, tokens) nats at the sampling temperature, before the update.
-            mask: (rows, tokens), true at completion tokens; false throughout in rows of padding.
-
-        Raises:
-            DataError: See `attempts`.
-            DivergedError: The entropy is not a finite number.
-        """
-        found, owners = attempts(rows)
-        real = [place for place, owner in enumerate(owners) if owner >= 0]
-        index = torch.tensor([owners[place] for place in real])
-        own_mask, own_entropies = mask[real].bool(), entropies[real]
-        advantage = advantages(found, self._scale)
-        entropy = batch_entropy(trajectory_entropies(own_entropies, own_mask, index, len(found)))
-        if not torch.isfinite(torch.tensor(entropy)):
-            raise DivergedError(f"the policy's entropy is {entropy}")
-        used = advantage
-        if self.aepo is not None:
-            self.aepo.observe(entropy)
-            used = self.aepo.apply(advantage, torch.tensor([one.reward for one in found], dtype=torch.float64))
-        if self.clipping is not None:
-            own_mask = indicator(self.clipping, used, own_entropies, own_mask, index)
-        share = (used * token_mean_factors(found))[index].to(torch.float32)
-        filled = torch.zeros(mask.shape, dtype=torch.float32)
-        filled[real] = share.unsqueeze(-1) * own_mask
-        figures = {
-            "entropy": entropy,
-            "masking": float(self.aepo is not None and self.aepo.masking),
-            "groups": float(len(groups(found))),
-            "groups_without_gradient": float(len(flat_groups(found))),
-            "trajectories": float(len(found)),
-            "rows": float(len(real)),
-            "silenced": float(((advantage != 0) & (used == 0)).double().mean()),
-        }
-        for task, members in tasks(found).items():
-            figures[f"advantage/{task}"] = float(advantage[list(members)].abs().mean())
-        return Objective(filled, figures, bool((filled != 0).any()))
-
-    def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint keeps, as plain values."""
-        return {"aepo": None if self.aepo is None else self.aepo.state_dict()}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on where `state_dict` was taken. Raises `CheckpointError` for another controller's state."""
-        if self.aepo is not None:
-            self.aepo.load_state_dict(state.get("aepo") or {})
+    Raises:
+        DataError: See `attempts`.
+        DivergedError: The entropy is not a finite number.
+    """
+    found, owners = attempts(rows)
+    real = [place for place, owner in enumerate(owners) if owner >= 0]
+    index = torch.tensor([owners[place] for place in real])
+    decided = controller.decide(found, entropies[real], mask[real].bool(), index)
+    share = (decided.advantages * token_mean_factors(found))[index].to(torch.float32)
+    filled = torch.zeros(mask.shape, dtype=torch.float32)
+    filled[real] = share.unsqueeze(-1) * decided.mask
+    return Objective(filled, decided.figures, bool((filled != 0).any()))
 
 
 def means(of_attempts: Sequence[Mapping[str, float]]) -> dict[str, float]:

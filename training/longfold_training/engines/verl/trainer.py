@@ -21,8 +21,9 @@ from verl.utils.py_functional import rename_dict
 from verl.workers.utils.padding import response_to_nested
 
 from longfold_training.core.sampler import TaskBalanced
+from longfold_training.engines.control import Controller
 from longfold_training.engines.verl.dataset import BalancedBatches
-from longfold_training.engines.verl.objective import Controller, Row, check_complete, means
+from longfold_training.engines.verl.objective import Row, check_complete, means, objective
 from longfold_training.engines.verl.settings import NAME, check
 from longfold_training.errors import CheckpointError, DivergedError
 from longfold_training.folders import whole_file
@@ -76,7 +77,7 @@ class LongfoldTrainer(PPOTrainerSync):  # type: ignore[misc]
         padding = [bool(tag.get("is_padding", False)) for tag in batch.tags]
         labels = [str(label) for label in data["data_source"]]
         rows = [Row(*row) for row in zip(batch.keys, labels, rewards, tokens, padding, strict=True)]
-        found = self.controller.objective(rows, padded["entropy"], mask)
+        found = objective(self.controller, rows, padded["entropy"], mask)
         self._live = found.live
         own = [
             fields["rates"]
