@@ -13,7 +13,6 @@ import os
 from collections.abc import AsyncIterable, Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import chain
 from pathlib import Path
 
 from longfold_agent.types import Position
@@ -41,9 +40,6 @@ from longfold_server.ingest.transfer import FileSink, Validators
 PREFIX = "doc_"
 BEGINNING = Position()
 PIECE_CHARACTERS = 65_536
-SLICE_CHARACTERS = 8_192
-"""Made canonical at once: the fast ways for ASCII and for what is in NFC already are lost to as much text as this by
-one character."""
 MOST_PARSERS = 4
 """Documents of one process that are parsed at once; each parser may use a core and its share of memory."""
 
@@ -147,7 +143,7 @@ class DocumentStore:
     async def ingest_text(self, content: str, title: str | None = None, index: int | None = None) -> StoredDocument:
         """Store a text as it is. Raises `DocumentError` (`document_empty`)."""
         with naming("", index):
-            blob = await asyncio.to_thread(self._store, iter([content]))
+            blob = await asyncio.to_thread(self._store, _slices(content))
             head = await asyncio.to_thread(self._blobs.span, blob.sha256, 0, PIECE_CHARACTERS)
             size = await asyncio.to_thread(lambda: len(content.encode("utf-8", "surrogatepass")))
             return _document(blob, titles.tidy(title) or titles.first_line(head), None, PLAIN, None, size)
@@ -322,7 +318,7 @@ class DocumentStore:
         def canonical_pieces() -> Iterator[str]:
             nonlocal visible, characters
             form = Canonical()
-            for piece in chain.from_iterable(map(_slices, pieces)):
+            for piece in pieces:
                 ready = form.feed(piece)
                 visible = visible or not (not ready or ready.isspace())
                 characters += len(ready)
@@ -361,8 +357,8 @@ def _at_most(max_bytes: int) -> Callable[[int], None]:
 
 
 def _slices(content: str) -> Iterator[str]:
-    for start in range(0, len(content), SLICE_CHARACTERS):
-        yield content[start : start + SLICE_CHARACTERS]
+    for start in range(0, len(content), PIECE_CHARACTERS):
+        yield content[start : start + PIECE_CHARACTERS]
 
 
 def _document(
