@@ -72,12 +72,11 @@ _UNSUPPORTED: tuple[tuple[bytes, str], ...] = (
     (b"wOF2", "a font"),
 )
 _TEXTUAL = (b"{\\rtf", b"%!PS")
-_OFFICE = (
-    (b"word/document.xml", DOCX),
-    (b"xl/workbook.xml", XLSX),
-    (b"xl/workbook.bin", XLSX),
-    (b"ppt/presentation.xml", PPTX),
-)
+_OFFICE = ((b"word/", DOCX), (b"xl/", XLSX), (b"ppt/", PPTX))
+"""Folder of the parts: which of them is the main one is told by the relations."""
+_OPEN_DOCUMENT = frozenset([b"content.xml", b"META-INF/manifest.xml"])
+LONGEST_NAME = 1_000
+"""Bytes of a member's name that is looked at; the lengths that a file states may name the same bytes often."""
 _OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _ENCRYPTED_PACKAGE = "EncryptedPackage".encode("utf-16-le")
 """The stream in which Office keeps a file that is protected by a password ([MS-OFFCRYPTO] 2.3.4.4)."""
@@ -102,7 +101,7 @@ _TEXT_NAMES = (
 
 
 # A JSON text without its strings consists of these; a string may be cut off by the sample's end.
-_JSON_STRING = re.compile(r'"(?:[^"\\\x00-\x1f]|\\.)*+(?:"|\\?\Z)')
+_JSON_STRING = re.compile(r'"(?:[^"\\\x00-\x1f]|\\.)*+("|\\?\Z)?')
 _JSON_REST = re.compile(r"[\s{}\[\],:0-9.eE+\-truefalsn]*+\Z")
 _MAIL_LINE = re.compile(r"(?:[!-9;-~]+[ \t]*:|[ \t])")
 _MAIL_NAMES = frozenset(
@@ -170,13 +169,17 @@ def _container(head: bytes, samples: list[bytes]) -> str | None:
 def _zipped(head: bytes, tail: bytes) -> str:
     """By the names of members near both ends; those of an Office file are few."""
     names = set(_names(head, b"PK\x03\x04", 26, 30)) | set(_names(tail, b"PK\x01\x02", 28, 46))
+    if b"xl/workbook.bin" in names:
+        raise DocumentError(
+            Code.DOCUMENT_UNSUPPORTED, "it is a binary Excel workbook (not supported); save it as XLSX and upload that"
+        )
     if b"[Content_Types].xml" in names:
-        for member, found in _OFFICE:
-            if member in names:
+        for folder, found in _OFFICE:
+            if any(name.startswith(folder) for name in names):
                 return found
     if head[30:58] == b"mimetypeapplication/epub+zip" or b"META-INF/container.xml" in names:
         return EPUB
-    if head[30:73] == b"mimetypeapplication/vnd.oasis.opendocument.":
+    if head[30:73] == b"mimetypeapplication/vnd.oasis.opendocument." or names >= _OPEN_DOCUMENT:
         raise DocumentError(
             Code.DOCUMENT_UNSUPPORTED,
             "it is an OpenDocument file (not supported); save it as DOCX, XLSX or PPTX and upload that",
@@ -189,7 +192,8 @@ def _names(data: bytes, mark: bytes, length_at: int, name_at: int) -> Iterator[b
     place = data.find(mark)
     while 0 <= place <= len(data) - name_at:
         (length,) = struct.unpack_from("<H", data, place + length_at)
-        yield data[place + name_at : place + name_at + length]
+        if length <= LONGEST_NAME:
+            yield data[place + name_at : place + name_at + length]
         place = data.find(mark, place + 4)
 
 
@@ -236,15 +240,21 @@ def _text_type(shown: str, declared: str, name: str, whole: bool) -> str:
 
 def _json_type(shown: str, whole: bool) -> str | None:
     start = shown.lstrip()
-    if start[:1] not in ("{", "[") or not _JSON_REST.match(_JSON_STRING.sub("", start)):
+    if start[:1] not in ("{", "[") or not _JSON_REST.match(_structure(start)):
         return None
     lines = [line.strip() for line in _lines(shown, whole) if line.strip()]
     records = all((line[0], line[-1]) in (("{", "}"), ("[", "]")) and _balanced(line) for line in lines)
     return JSONL if records and len(lines) > 1 else JSON
 
 
+def _structure(shown: str) -> str:
+    """A JSON text without its strings; a string that JSON does not allow leaves a mark that it does not allow
+    either."""
+    return _JSON_STRING.sub(lambda found: '"' if found[1] is None else "", shown)
+
+
 def _balanced(line: str) -> bool:
-    bare = _JSON_STRING.sub("", line)
+    bare = _structure(line)
     return bare.count("{") == bare.count("}") and bare.count("[") == bare.count("]")
 
 
@@ -275,5 +285,6 @@ def _table(shown: str, whole: bool) -> str | None:
 
 def _lines(shown: str, whole: bool) -> list[str]:
     """The whole lines of a sample."""
-    lines = shown.splitlines()
+    # Not splitlines: one byte of UTF-8 letters is a line end of Latin-1 and of nobody else.
+    lines = shown.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     return lines if whole else lines[:-1]

@@ -17,6 +17,10 @@ from pathlib import Path
 LONGEST_VALUE = 200
 """Characters of a heading, a sheet's name or an anchor; a path may have `LONGEST_PATH`."""
 LONGEST_PATH = 1_000
+MOST_MARKS = 500_000
+"""Who looks for a place reads the marks before it: seconds for so many."""
+MOST_SKIPPED = 1_000
+"""Parts that are listed as not read; what comes after is only counted."""
 LONGEST_ROW = 16_384
 """Bytes of one line of the file: four paths in JSON's escapes."""
 
@@ -176,7 +180,9 @@ def check(path: Path, characters: int) -> None:
     over by what it read."""
     media_type(path)
     last = 0
-    for entry in read(path):
+    for count, entry in enumerate(read(path)):
+        if count > MOST_MARKS + MOST_SKIPPED:
+            raise ValueError("the index is too long")
         if isinstance(entry, Mark):
             if not last <= entry.start <= characters:
                 raise ValueError("the index is out of order")

@@ -2,8 +2,8 @@
 
 Order: byte order mark; the declared charset (HTTP, then <meta>); UTF-8 over the whole file; charset-normalizer;
 Windows-1252 with replacement. Two refinements: bytes that are valid UTF-8 with multi-byte characters are never read as
-a declared single-byte charset (servers announce iso-8859-1 for everything), and a file that is UTF-8 but for a few
-damaged places stays UTF-8 with replacement.
+another declared charset (servers announce iso-8859-1 for everything, and nearly any UTF-8 decodes as GBK), nor is plain
+ASCII as UTF-16 or UTF-32; and a file that is UTF-8 but for a few damaged places stays UTF-8 with replacement.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ from pathlib import Path
 
 import charset_normalizer
 
-PIECE_BYTES = 256 * 1024
+PIECE_BYTES = 32 * 1024
+"""Decoded at once. One character beyond ASCII, or not in NFC, takes so much text off the fast ways of what follows;
+and larger strings leave glibc's arenas, one per thread, tens of megabytes of holes."""
 SAMPLE_BYTES = 64 * 1024
 TOLERATED = 200
 """A declared charset is believed when at most one byte in so many is damaged."""
@@ -193,7 +195,7 @@ def choose(path: Path, charset: str | None = None, markup: bool = False) -> Enco
     # Anything else that gives ten valid multi-byte sequences for every damaged one is not a text that people write.
     nearly_utf8 = utf8.other >= 10 * utf8.replaced
     for name in (codec(charset), codec(meta_charset(head[:4096])) if markup else None):
-        if name is None or (name in _SINGLE_BYTE and is_utf8):
+        if name is None or is_utf8 or (name.startswith(("utf-16", "utf-32")) and not utf8.replaced):
             continue
         if name == "utf-8":
             if nearly_utf8:

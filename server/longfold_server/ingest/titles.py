@@ -9,7 +9,6 @@ LONGEST_TITLE = 500
 """Characters; the wire's limit."""
 LONGEST_FIRST_LINE = 80
 
-_HEADING = re.compile(r"^ {0,3}#{1,6}[ \t]+(.+?)[ \t]*#*[ \t]*$", re.MULTILINE)
 _INVISIBLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\u200b\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]")
 """Controls, also those that turn the direction of writing: a title stands in other people's lines."""
 
@@ -18,12 +17,6 @@ def tidy(title: str | None) -> str:
     """One line of NFC text, at most 500 characters."""
     line = " ".join(_INVISIBLE.sub(" ", title or "").split())
     return unicodedata.normalize("NFC", line)[:LONGEST_TITLE].rstrip()
-
-
-def heading(text: str) -> str:
-    """The first Markdown heading ("# ..."), or ""."""
-    found = _HEADING.search(text)
-    return tidy(found.group(1)) if found else ""
 
 
 def first_line(text: str) -> str:

@@ -591,6 +591,28 @@ def test_a_sheet_whose_last_cell_is_at_the_end_of_the_world(shelf: Shelf) -> Non
         assert error.code in ("document_undecodable", "document_too_large")
 
 
+@pytest.mark.parametrize(
+    ("data", "name"),
+    [
+        (b'["a",' + b" " * 2_000_000 + b'"58213"]', "a.json"),
+        (b'["' + b'\\"' * 2_000_000 + b'58213"]', "a.json"),
+        (b"# Title" + b" " * 200_000 + b"x\n\n58213\n", "a.md"),
+        (epub("58213 <" + "a" * 1_000_000), "a.epub"),
+    ],
+    ids=["blanks in json", "quotes in json", "blanks in a heading", "an open tag"],
+)
+def test_what_is_repeated_takes_linear_time(shelf: Shelf, data: bytes, name: str) -> None:
+    assert "58213" in shelf.text(data, name)  # anything worse would meet the limit on processor time
+
+
+def test_more_headings_than_can_be_found_again(shelf: Shelf) -> None:
+    assert shelf.code(b"# a\n" * 500_001, "a.md") == "document_too_large"
+
+
+def test_a_member_without_a_name_is_read(shelf: Shelf) -> None:
+    assert "58213" in shelf.text(packed({"": "58213", "a.txt": "other"}))
+
+
 # URLs
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import gzip
 import io
 import random
+import tracemalloc
 import zipfile
 from pathlib import Path
 
@@ -58,6 +59,7 @@ PDF = b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n1 0 obj"
         (archive("a.txt"), "application/zip"),
         (archive("word/document.xml"), "application/zip"),
         (archive("[Content_Types].xml", *(f"media/{n}" for n in range(2_000)), "word/document.xml"), DOCX),
+        (archive("[Content_Types].xml", "word/document2.xml"), DOCX),
         (archive("META-INF/container.xml", "b.opf"), "application/epub+zip"),
         (archive(), "application/zip"),
         (gzip.compress(b"text"), "application/gzip"),
@@ -82,11 +84,27 @@ def test_a_password_is_told_apart_from_old_office(tmp_path: Path) -> None:
         assert caught.value.code == code
 
 
-def test_open_documents_are_named(tmp_path: Path) -> None:
-    (tmp_path / "f").write_bytes(packed({"mimetype": "application/vnd.oasis.opendocument.text"}, zipfile.ZIP_STORED))
-    with pytest.raises(DocumentError, match="OpenDocument") as caught:
+@pytest.mark.parametrize(
+    ("content", "named"),
+    [
+        (packed({"mimetype": "application/vnd.oasis.opendocument.text"}, zipfile.ZIP_STORED), "OpenDocument"),
+        (archive("content.xml", "mimetype", "META-INF/manifest.xml"), "OpenDocument"),
+        (archive("[Content_Types].xml", "xl/workbook.bin"), "binary Excel"),
+    ],
+)
+def test_office_files_that_are_not_read_are_named(tmp_path: Path, content: bytes, named: str) -> None:
+    (tmp_path / "f").write_bytes(content)
+    with pytest.raises(DocumentError, match=named) as caught:
         detect(tmp_path / "f")
     assert caught.value.code == "document_unsupported"
+
+
+def test_names_that_overlap_take_no_memory(tmp_path: Path) -> None:
+    (tmp_path / "f").write_bytes(b"PK\x03\x04x\xff\xff" * 9_400)
+    tracemalloc.start()
+    detect(tmp_path / "f")
+    assert tracemalloc.get_traced_memory()[1] < 5_000_000
+    tracemalloc.stop()
 
 
 def test_binary_after_a_text_head_is_found(tmp_path: Path) -> None:
@@ -124,9 +142,12 @@ def test_nothing_is_empty(tmp_path: Path) -> None:
         (b"{not: json}", "application/json", "", "text/plain"),
         (b'{"a": 1}\n{"a": "}"}\n', "application/json", "", "application/x-ndjson"),
         (b'{"a": 1,\n"b": 2}\n', "", "x.jsonl", "application/json"),
+        ('{"by": "Ålesund"}\n'.encode() * 2, "", "", "application/x-ndjson"),
+        (b'{"' + b'\\"' * 99 + b"\n", "", "", "text/plain"),
         (b"a,b,c\n" * 6, "text/plain", "", "text/csv"),
         (b'"a, b",c;d;e\n' * 6, "", "x.txt", "text/csv"),
         (b"a\tb\n" * 6, "", "", "text/tab-separated-values"),
+        ("Åse,Ålesund,7\r\n".encode() * 6, "", "", "text/csv"),
         (b"one, two, three\nfour\n" * 6, "", "", "text/plain"),
         (b"f(a, b, c)\n" * 6, "", "x.py", "text/plain"),
         (b"From: a@b\nTo: c@d\nSubject: x\n\nwords", "text/plain", "", "message/rfc822"),

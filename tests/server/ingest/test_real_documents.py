@@ -40,12 +40,18 @@ pytestmark = pytest.mark.slow
 
 LOCATORS = 200
 """Followed back for every format."""
-_DECIMALS = re.compile(r"\d+\.\d{3,}")
+_DECIMALS = re.compile(r"\d+\.\d{3,}(?:E[-+]?\d+)?")
 _WORD = re.compile(r"[぀-ヿ㐀-鿿豈-﫿가-힣]|[^\W_]+")
 
 
 def words(text: str) -> list[str]:
     return _WORD.findall(unicodedata.normalize("NFKC", text))
+
+
+def rounded(text: str) -> str:
+    """Six digits of every number with decimals: what a cell holds as 5.0999999999999996 is shown as 5.1 by Excel and
+    written so by ours (15 digits), while xlsx2csv writes all 17, or six where the cell has a format."""
+    return _DECIMALS.sub(lambda found: f"{float(found[0]):g}", text)
 
 
 @dataclass(frozen=True)
@@ -157,8 +163,8 @@ def test_epub_has_the_words_of_its_pages_in_order(shelf: Shelf, name: str) -> No
 @pytest.mark.parametrize("name", files("xlsx/*.xlsx"))
 def test_xlsx_has_the_words_of_xlsx2csv(shelf: Shelf, name: str) -> None:
     theirs = tool("xlsx2csv", "--all", "--dateformat", "%Y-%m-%d", str(path(name))).decode()
-    found = likeness(shelf.text(path(name)), re.sub(r"(?m)^-{8} \d+ - ", "", theirs))
-    assert found.kept >= 0.9 and found.order >= 0.8, found
+    found = likeness(rounded(shelf.text(path(name))), rounded(re.sub(r"(?m)^-{8} \d+ - ", "", theirs)))
+    assert found.kept >= 0.97 and found.order >= 0.95, found
 
 
 @pytest.mark.parametrize("name", files("tutor/*.txt"))
@@ -231,7 +237,7 @@ def cited(shelf: Shelf, file: Path, count: int, seed: int = 58213) -> Iterator[C
 def stands_in(span: str, place: str) -> bool:
     """Whether nine in ten of a span's words are in a place: hyphens at line ends and leaders cost a few, as does a
     program's own number of decimals."""
-    mine, other = (Counter(words(_DECIMALS.sub(lambda found: f"{float(found[0]):g}", text))) for text in (span, place))
+    mine, other = (Counter(words(rounded(text))) for text in (span, place))
     return (mine & other).total() >= 0.9 * mine.total()
 
 
@@ -280,7 +286,7 @@ def test_pages(shelf: Shelf) -> None:
 HEADINGS = ("h1", "h2", "h3", "h4", "h5", "h6")
 
 
-def _sections(page: bytes) -> list[tuple[set[str], str, str]]:
+def _sections(page: bytes | str) -> list[tuple[set[str], str, str]]:
     """(ids at or right before the heading, heading, text until the next heading and its own) of a page, by libxml2."""
     sections: list[tuple[set[str], list[str], list[str]]] = [(set(), [], [])]
     waiting: set[str] = set()
@@ -350,7 +356,8 @@ def test_sections_of_docx(shelf: Shelf) -> None:
 
     def back(file: Path, one: Cited) -> str | None:
         if file not in pages:
-            pages[file] = _sections(tool("pandoc", "--to=html", "--wrap=none", str(file)))
+            # Decoded here: pandoc's fragment does not name its charset, and libxml2 would take it for Latin-1.
+            pages[file] = _sections(tool("pandoc", "--to=html", "--wrap=none", str(file)).decode())
         name = words(_section_of(one))
         at = [n for n, (_, heading, _) in enumerate(pages[file]) if words(heading)[: len(name)] == name or not name]
         return " ".join(text for place in at for _, _, text in pages[file][place : place + 4]) if at else None

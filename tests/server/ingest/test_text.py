@@ -59,6 +59,11 @@ def test_utf8_announced_as_latin1_is_utf8(tmp_path: Path) -> None:
     assert read(tmp_path / "f", GERMAN.encode(), "iso-8859-1") == ("utf-8", GERMAN)
 
 
+def test_utf8_announced_as_another_charset_is_utf8(tmp_path: Path) -> None:
+    assert read(tmp_path / "f", ("Größe " * 9).encode(), "gb18030") == ("utf-8", "Größe " * 9)
+    assert read(tmp_path / "f", b"plain words!", "utf-16") == ("utf-8", "plain words!")
+
+
 def test_an_unknown_or_wrong_charset_is_not_believed(tmp_path: Path) -> None:
     assert read(tmp_path / "f", GERMAN.encode(), "x-no-such") == ("utf-8", GERMAN)
     assert read(tmp_path / "f", GERMAN.encode(), "utf-7") == ("utf-8", GERMAN)

@@ -96,11 +96,11 @@ def _zip(source: Source, writer: Writer) -> Labels:
     members = _Members(source, writer)
     with zipfile.ZipFile(source.path) as archive:
         listed = archive.infolist()
-        files = [info for info in listed if not info.is_dir()]
+        files = [info for info in listed if not _is_folder(info)]
         if files and all(info.flag_bits & ENCRYPTED for info in files):
             raise encrypted()
         for info in listed:
-            name = members.admit(_zip_name(info), info.is_dir())
+            name = members.admit(_zip_name(info), _is_folder(info))
             if name is None:
                 continue
             if info.flag_bits & ENCRYPTED:
@@ -134,6 +134,11 @@ def _of_content(error: OSError) -> bool:
     return error.errno in (None, errno.EINVAL)
 
 
+def _is_folder(info: zipfile.ZipInfo) -> bool:
+    """zipfile's own stumbles over an empty name."""
+    return info.filename.endswith("/")
+
+
 def _zip_name(info: zipfile.ZipInfo) -> str:
     """Many programs write UTF-8 without saying so; zipfile then reads the name in code page 437."""
     if info.flag_bits & 0x800:
@@ -164,16 +169,20 @@ def _tar(source: Source, stream: _Counted, writer: Writer) -> Labels:
 
 
 class _Header(tarfile.TarInfo):
-    """tarfile takes any header that it cannot read for the end of the archive, unless it is the first."""
+    """tarfile takes any header that it cannot read for the end of the archive, unless it is the first, and a negative
+    size for a way back."""
 
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
         try:
-            return super().frombuf(buf, encoding, errors)
+            header = super().frombuf(buf, encoding, errors)
         except tarfile.HeaderError:
             if buf.strip(b"\0"):
                 raise damaged("a tar archive") from None
             raise  # the end: zeros, or nothing
+        if header.size < 0:
+            raise damaged("a tar archive")
+        return header
 
 
 def _single(source: Source, stream: _Counted, writer: Writer) -> Labels:

@@ -95,12 +95,17 @@ class _Body:
 
     def read(self, part: str) -> None:
         """The text of a story."""
-        tags = [self._paragraph, self._table, self._row, self._cell, _FALLBACK, self._note, self._endnote]
+        moved = self._space + "moveFrom"  # text that a tracked change has moved; it stands where it went to
+        tags = [self._paragraph, self._table, self._row, self._cell, _FALLBACK, self._note, self._endnote, moved]
         hidden = 0
         for event, element in self._container.elements(part, tags):
             tag = element.tag
             if tag == _FALLBACK:  # the same once more, for old programs
                 hidden += 1 if event == "start" else -1
+            elif tag == moved:
+                if event == "end":
+                    element.clear()  # and not its elders: they belong to a paragraph that goes on
+                continue
             elif hidden:
                 pass
             elif tag == self._table:

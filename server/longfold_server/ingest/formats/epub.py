@@ -29,7 +29,7 @@ PAGES = frozenset(["application/xhtml+xml", "text/html", "text/x-oeb1-document"]
 
 # XHTML ends any element with "/>"; for HTML that is the beginning of one that goes on.
 _CLOSED = re.compile(
-    r"<(?!(?:area|base|br|col|embed|hr|img|input|link|meta|source|track|wbr)\b)([a-zA-Z][\w:.-]*)([^<>]*)/>"
+    r"<(?!(?:area|base|br|col|embed|hr|img|input|link|meta|source|track|wbr)\b)([a-zA-Z][\w:.-]*+)([^<>]*)/>"
 )
 
 

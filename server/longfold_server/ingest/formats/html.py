@@ -76,7 +76,9 @@ _TOKEN = re.compile(
 _ESCAPES = (("&lt;", "<"), ("&gt;", ">"), ("&quot;", '"'), ("&nbsp;", " "), ("&amp;", "&"))
 """Of HTML's serialisation; the ampersand last."""
 _TAGS = re.compile(r"<[^>]*+>")
-_ID = re.compile(r"""\s(?:id|name)="([^"]*)\"""")
+_ID = re.compile(r"""\sid="([^"]*)\"""")
+_INLINE_ID = re.compile(r"""<[a-z][^<>]*?\sid="([^"]*)"|<a\s(?:[^<>]*?\s)?name="([^"]*)\"""")
+"""Within text: the places that a link can lead to."""
 _INVISIBLE = [*sorted(DROPPED - {"head"})]
 MAIN_SHARE = 0.25
 """Of a page's text; a <main> with less is not taken for what the page is about."""
@@ -156,15 +158,15 @@ def _from_markup(markup: str, readable: Readable) -> None:
         text, raw, verbatim, end, tag, attributes = match.groups()
         if text is not None:
             if "<" in text:
-                named = _ID.search(text)
+                named = _INLINE_ID.search(text)
                 text = _TAGS.sub("", text)
                 if named and (readable.in_heading or not text.strip()):
-                    readable.anchor(_plain(named[1]))
+                    readable.anchor(_plain(named[1] or named[2]))
             readable.text(_plain(text))
         elif end:
             readable.end(tag)
         elif tag:
-            named = _ID.search(attributes) if attributes and tag != "meta" else None
+            named = _ID.search(attributes) if attributes else None
             readable.start(tag, _plain(named[1]) if named else "")
         elif raw:
             readable.start(raw)

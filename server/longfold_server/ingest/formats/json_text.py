@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from itertools import chain
 
 from longfold_server.ingest.detect import JSONL
 from longfold_server.ingest.formats.source import Labels, Source
@@ -12,11 +13,10 @@ from longfold_server.ingest.formats.writer import Writer
 from longfold_server.ingest.index import Kind
 from longfold_server.ingest.text import pieces
 
-# A whole string (its characters hold no structure), a bracket, a comma, or white space that has a line end.
-_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*+"|[\[\]{},]|[ \t]*[\r\n]\s*+', re.DOTALL)
-_BLANK = " \t\r\n"
-LONGEST_STRING = 4_000_000
-"""Characters of a string that is waited for; the text behind a longer one is passed on as it is."""
+# A string (its characters hold no structure) with its end or up to the end of the text, a bracket, a comma, or white
+# space that has a line end.
+_TOKEN = re.compile(r'"(?:[^"\\]++|\\.)*+("?)|[\[\]{},]|(?<![ \t])[ \t]*+[\r\n]\s*+', re.DOTALL)
+_REST_OF_STRING = re.compile(r'(?:[^"\\]++|\\.)*+("?)', re.DOTALL)
 
 
 def read(source: Source, writer: Writer) -> Labels:
@@ -27,15 +27,11 @@ def read(source: Source, writer: Writer) -> Labels:
         for piece in text:
             writer.write(piece)
         return Labels()
-    first = ""
-    for piece in text:
-        first += piece
-        if first.strip():
-            break
+    first = next(text)
     if not first.lstrip().startswith("["):
         _as_written(first, text, writer)
         return Labels()
-    for kind, value in _tokens(first, text):
+    for kind, value in _tokens(chain([first], text)):
         if kind == "open":
             writer.write(value)
             writer.write("\n")
@@ -54,44 +50,42 @@ def _as_written(first: str, text: Iterable[str], writer: Writer) -> None:
         writer.write(piece)
 
 
-def _tokens(first: str, text: Iterator[str]) -> Iterator[tuple[str, str]]:
+def _tokens(text: Iterable[str]) -> Iterator[tuple[str, str]]:
     """The text in pieces: ("open", the outer array's bracket), ("end", what ends a value of it), ("text", all else).
     Line ends inside values become a space."""
     depth = 0
-    rest = first
-    more = True
-    while more or rest:
-        piece = next(text, None)
-        more = piece is not None
-        rest += piece or ""
-        place = begin = 0
-        for match in _TOKEN.finditer(rest):
-            token = match.group()
+    inside = False
+    """Whether a string goes on in the next piece."""
+    escape = ""
+    """The backslash with which the last piece ended inside a string."""
+    for piece in text:
+        piece = escape + piece
+        escape = ""
+        begin = place = 0
+        if inside and (rest := _REST_OF_STRING.match(piece)):
+            place, inside = rest.end(), not rest[1]
+        for match in _TOKEN.finditer(piece, place) if not inside else ():
+            token, place = match.group(), match.end()
             sign = token[0]
-            if more and ('"' in rest[place : match.start()] or (match.end() == len(rest) and sign in _BLANK)):
-                break  # a string, or white space, that goes on in the next piece
-            place = match.end()
             if sign == '"':
-                continue
-            if sign in "[{":
+                inside = not match[1]
+            elif sign in "[{":
                 depth += 1
                 if depth == 1:
-                    yield "open", rest[begin:place]
+                    yield "open", piece[begin:place]
                     begin = place
             elif sign in "]}":
                 depth -= 1
                 if depth == 0:
-                    yield "text", f"{rest[begin : match.start()]}\n{token}"
+                    yield "text", f"{piece[begin : match.start()]}\n{token}"
                     begin = place
             elif sign == ",":
                 if depth == 1:
-                    yield "end", rest[begin:place]
+                    yield "end", piece[begin:place]
                     begin = place
             else:
-                yield "text", rest[begin : match.start()] + (" " if depth > 1 else "")
+                yield "text", piece[begin : match.start()] + (" " if depth > 1 else "")
                 begin = place
-        yield "text", rest[begin:place]
-        rest = rest[place:]
-        if not more or len(rest) > LONGEST_STRING:
-            yield "text", rest
-            rest = ""
+        if inside and place < len(piece):
+            escape = piece[place:]
+        yield "text", piece[begin : len(piece) - len(escape)]

@@ -3,7 +3,7 @@ memory."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from email import message_from_binary_file, policy
 from email.message import EmailMessage, MIMEPart
 from pathlib import Path
@@ -105,6 +105,10 @@ def _content(part: MIMEPart, name: str, source: Source, writer: Writer) -> None:
         except DocumentError as error:
             if error.code != Code.DOCUMENT_EMPTY or name != BODY:
                 writer.skip(name, reason_of(error), error.detail.partition(";")[0])
+        except MemoryError:
+            raise
+        except Exception as error:  # the boundary: what a parser did not foresee costs its part only
+            writer.skip(name, Reason.UNDECODABLE, f"it cannot be parsed ({type(error).__name__})")
 
 
 def _bytes(part: MIMEPart) -> bytes:
@@ -113,14 +117,16 @@ def _bytes(part: MIMEPart) -> bytes:
 
 
 def _file_name(part: MIMEPart) -> str:
-    try:
-        return part.get_filename("") or ""
-    except (ValueError, LookupError, TypeError, AttributeError, IndexError):  # of a header that breaks the parser
-        return ""
+    return _told(lambda: part.get_filename(""))
 
 
 def _header(message: MIMEPart, name: str) -> str:
+    return _told(lambda: message.get(name, ""))
+
+
+def _told(header: Callable[[], object]) -> str:
+    """What a header says; "" for one that breaks the standard library's parser, which raises nearly anything."""
     try:
-        return tidy(str(message.get(name, "")))
-    except (ValueError, LookupError, TypeError, AttributeError, IndexError):
+        return tidy(str(header() or ""))
+    except Exception:
         return ""

@@ -12,7 +12,7 @@ from longfold_server.ingest.index import Kind
 from longfold_server.ingest.text import pieces
 from longfold_server.ingest.titles import tidy
 
-_HEADING = re.compile(r" {0,3}#{1,6}[ \t]+(?P<text>.*?)[ \t]*#*[ \t]*$")
+_HEADING = re.compile(r" {0,3}#{1,6}[ \t]+(?P<text>.*)$")
 _UNDERLINE = re.compile(r" {0,3}(?:=+|-{2,})[ \t]*$")
 _FENCE = re.compile(r" {0,3}(?P<fence>`{3,}|~{3,})")
 _NO_ID = re.compile(r"[^\w\- ]")
@@ -53,13 +53,20 @@ def _lines(lines: Iterator[str]) -> Iterator[tuple[str, str]]:
             fence = ""
         found = None if fence or opened else _HEADING.match(line)
         if found:
-            yield line, tidy(found["text"])
+            yield line, tidy(_unclosed(found["text"]))
         elif fence or opened or _NOT_TEXT.match(line):
             yield line, ""
         else:
             held = line
     if held is not None:
         yield held, ""
+
+
+def _unclosed(heading: str) -> str:
+    """Without the marks that may stand behind a heading, apart from its text."""
+    heading = heading.rstrip()
+    bare = heading.rstrip("#")
+    return heading if bare[-1:].strip() else bare
 
 
 def _anchor(heading: str, seen: dict[str, int]) -> str:

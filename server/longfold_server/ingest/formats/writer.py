@@ -6,10 +6,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
+from longfold_server.codes import Code
+from longfold_server.errors import DocumentError
 from longfold_server.ingest.canonical import Canonical
 from longfold_server.ingest.index import (
     LONGEST_PATH,
     LONGEST_VALUE,
+    MOST_MARKS,
+    MOST_SKIPPED,
     Kind,
     Mark,
     Reason,
@@ -19,10 +23,8 @@ from longfold_server.ingest.index import (
 )
 from longfold_server.ingest.titles import tidy
 
-PIECE = 64 * 1024
+PIECE = 16 * 1024
 """Characters that are gathered before they are made canonical."""
-MOST_SKIPPED = 1_000
-"""Rows of what was not read; what comes after is only counted."""
 
 
 class Writer:
@@ -37,7 +39,7 @@ class Writer:
         self._fresh = True
         """Whether the text so far ends with a whole line."""
         self._prefix = ""
-        self._more = 0
+        self._marks = self._more = 0
         self.skipped: list[Skipped] = []
         self.characters = 0
         """Of canonical text that is in the file."""
@@ -59,7 +61,14 @@ class Writer:
             self.write("\n")
 
     def mark(self, kind: Kind, value: str, anchor: str = "") -> None:
-        """Something begins here, on a new line."""
+        """Something begins here, on a new line. Raises `DocumentError` (`document_too_large`) where there are too many
+        to be found again."""
+        self._marks += 1
+        if self._marks > MOST_MARKS:
+            raise DocumentError(
+                Code.DOCUMENT_TOO_LARGE,
+                f"it has more than {MOST_MARKS:,} headings, pages, files or gaps between rows; split it",
+            )
         self.end_line()
         self._settle()
         # After a line end nothing composes with what came before, so the text may be cut here.

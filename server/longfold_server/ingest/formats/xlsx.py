@@ -23,8 +23,10 @@ from longfold_server.ingest.formats.writer import Writer
 from longfold_server.ingest.index import Kind, Reason
 
 WHAT = "an Excel workbook (XLSX)"
-MOST_COLUMNS = 16_384
+MOST_COLUMNS, MOST_ROWS = 16_384, 1_048_576
 """Of a sheet, in Excel."""
+WIDEST_GAP = 100
+"""Empty cells side by side that are shown as such."""
 _EPOCH, _EPOCH_1904 = datetime(1899, 12, 30), datetime(1904, 1, 1)  # noqa: DTZ001  # sheets know no time zones
 """Day 0 of the two calendars; the first is right from 1 March 1900 on, since Excel's 1900 is a leap year."""
 _COLUMN = re.compile(r"[A-Z]{1,3}")
@@ -99,20 +101,27 @@ def _sheet(container: Container, part: str, book: _Book, writer: Writer) -> None
     number = 0
     for _, row in container.elements(part, ["{*}row"], ends_only=True):
         stated = row.get("r", "")
-        number = int(stated) if stated.isdecimal() else number + 1
+        number = int(stated) if stated.isdecimal() and len(stated) <= len(str(MOST_ROWS)) else number + 1
         rows.add(number, _cells(row, book))
         clear(row)
 
 
 def _cells(row: etree._Element, book: _Book) -> list[str]:
     cells: list[str] = []
+    following = 0
+    """Column behind the last cell."""
     for cell in row.iterchildren("{*}c"):
         place = _COLUMN.match(cell.get("r", ""))
-        column = _column(place[0]) if place else len(cells)
-        if column >= MOST_COLUMNS:
-            break
-        cells += [""] * (column - len(cells))
-        cells.append(_value(cell, book))
+        column = _column(place[0]) if place else MOST_COLUMNS
+        if column >= MOST_COLUMNS:  # none, or one that no sheet has: the next
+            column = following
+        value = _value(cell, book)
+        if place and column - following > WIDEST_GAP:
+            value = f"{place[0]}: {value}"
+        else:
+            cells += [""] * (column - following)
+        cells.append(value)
+        following = column + 1
     return cells
 
 

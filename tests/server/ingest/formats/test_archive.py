@@ -272,5 +272,14 @@ def test_a_cut_archive_is_damaged_wherever_it_is_cut(reading: Callable[..., Read
             assert ending == ".tar" and complete.text.startswith(found.text), cut
 
 
+def test_a_negative_size_in_a_tar_is_damage(reading: Callable[..., Read]) -> None:
+    back = tarfile.TarInfo("back.txt")
+    back.size = -512
+    data = tarred({"a.txt": b"good"})[:1024] + back.tobuf(tarfile.GNU_FORMAT) + tarred({"b.txt": b"lost"})
+    with pytest.raises(DocumentError) as caught:
+        reading(data, "x.tar")
+    assert caught.value.code == "document_undecodable"
+
+
 def test_an_empty_archive_has_no_text(reading: Callable[..., Read]) -> None:
     assert reading(zipped({})).text == ""

@@ -123,6 +123,11 @@ def test_headings_become_sections(page: str, sections: list[tuple[int, str, str]
     assert results[1] == sections
 
 
+def test_only_places_that_a_link_can_lead_to_are_anchors(parse: Parse) -> None:
+    got = parse('<!doctype html><input name=q><h2>Results</h2>1<h2><b>Set</b> id="x"</h2>2<h2><a name=n>N</a></h2>3')
+    assert [(mark.value, mark.anchor) for mark in got.marks] == [("Results", ""), ('Set id="x"', ""), ("N", "n")]
+
+
 def test_only_the_main_part_of_a_small_page(parse: Parse) -> None:
     page = "<html><title>T</title><nav>Home</nav><main><h1>H</h1><p>The code is 58213.</p></main><footer>Foot</footer>"
     got = parse(page)

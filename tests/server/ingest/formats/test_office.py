@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import zipfile
+
 import pytest
 from samples import XML, docx, docx_parts, packed, paragraph, pptx, xlsx
 
@@ -18,6 +21,14 @@ OFFICE = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
 
 def run(text: str) -> str:
     return f"<w:r><w:t>{text}</w:t></w:r>"
+
+
+def changed(container: bytes, part: str, old: str, new: str) -> bytes:
+    """A container with one part's text replaced."""
+    with zipfile.ZipFile(io.BytesIO(container)) as given:
+        parts: dict[str, str | bytes] = {name: given.read(name).decode() for name in given.namelist()}
+    assert str(parts[part]).count(old) == 1
+    return packed(parts | {part: str(parts[part]).replace(old, new)})
 
 
 def relations(**targets: str) -> str:
@@ -41,10 +52,11 @@ def test_tables_lists_breaks_and_changes_in_word(parse: Parse) -> None:
         f"<w:p><w:pPr><w:numPr/></w:pPr>{run('item')}</w:p>"
         "<w:p><w:pPr><w:tabs><w:tab/></w:tabs></w:pPr><w:r><w:t>a</w:t><w:tab/><w:t>b</w:t><w:br/><w:t>c</w:t></w:r></w:p>"
         f"<w:p><w:del><w:r><w:delText>gone</w:delText></w:r></w:del><w:ins>{run('new')}</w:ins></w:p>"
+        f"<w:p>{run('stays')}<w:moveFrom>{run('moved')}</w:moveFrom></w:p><w:p><w:moveTo>{run('moved')}</w:moveTo></w:p>"
         f"<w:p><w:r><w:t>x</w:t><w:noBreakHyphen/><w:t>y&#160;z&#173;</w:t></w:r></w:p>"
     )
     got = parse(packed(docx_parts(body)))
-    assert got.text == "Name | Code\ntwo lines | in | side\n\n- item\na\tb\nc\n\nnew\n\nx-y z\n\n"
+    assert got.text == "Name | Code\ntwo lines | in | side\n\n- item\na\tb\nc\n\nnew\n\nstays\n\nmoved\n\nx-y z\n\n"
 
 
 def test_a_text_box_stands_once(parse: Parse) -> None:
@@ -100,6 +112,23 @@ def test_rows_of_a_sheet_keep_their_numbers(parse: Parse) -> None:
     assert got.at("two lines").text == "sheet Q3 row 4"
     assert got.at("Name | Code\nBlue").text == "sheet Q3 rows 1-2"
     assert got.at("# Q3").text == "sheet Q3"
+
+
+def test_places_that_no_sheet_has_lose_nothing(parse: Parse) -> None:
+    cell = '<c{} t="inlineStr"><is><t>{}</t></is></c>'.format
+    first = cell("", "x")
+    book = xlsx([["x"]])
+    for place, number in ((' r="ZZZ1"', "99999999999999999999"), ("", "9" * 5_000)):
+        row = f'<row r="{number}">{cell(place, "a")}{cell("", "b")}</row>'
+        got = parse(changed(book, "xl/worksheets/sheet1.xml", f"<row>{first}</row>", row))
+        assert got.text == "# Q3\n\na | b\n\n" and got.at("a | b").text == "sheet Q3 row 1"
+
+
+def test_a_cell_far_away_is_named_by_its_column(parse: Parse) -> None:
+    cell = '<c r="{}9" t="inlineStr"><is><t>{}</t></is></c>'.format
+    row = f'<row r="9">{cell("B", "b")}{cell("XFC", "far")}{cell("XFD", "end")}</row>'
+    got = parse(changed(xlsx([["x"]]), "xl/worksheets/sheet1.xml", "</sheetData>", row + "</sheetData>"))
+    assert got.text == "# Q3\n\nx\n | b | XFC: far | end\n\n" and got.at("XFC").text == "sheet Q3 row 9"
 
 
 def test_a_long_sheet_repeats_its_header(parse: Parse) -> None:

@@ -80,11 +80,14 @@ JSON = st.recursive(
 def test_an_array_is_the_same_however_it_comes(values: list[object], indent: int | None, size: int) -> None:
     text = json.dumps(values, indent=indent, ensure_ascii=False)
     pieces = iter([text[place : place + size] for place in range(0, len(text), size)])
-    got = "".join(
-        value + ("\n" if kind in ("open", "end") else "") for kind, value in json_text._tokens(next(pieces), pieces)
-    )
+    got = "".join(value + ("\n" if kind in ("open", "end") else "") for kind, value in json_text._tokens(pieces))
     lines = got.strip().split("\n")
     assert [json.loads(line.removesuffix(",")) for line in lines[1:-1] if line] == values
+
+
+def test_a_string_longer_than_any_piece_is_no_structure(parse: Parse) -> None:
+    got = parse('["' + '],[{\\"' * 1_000_000 + '", "]", [\n1], "last"]', "d.json")
+    assert got.at("[ 1]").text == "record 3" and got.at("last").text == "record 4"
 
 
 def test_an_object_stays_as_it_is_written(parse: Parse) -> None:
@@ -116,6 +119,11 @@ def test_headings_of_markdown(parse: Parse) -> None:
     assert got.at("intro").text == "line 1"
 
 
+def test_marks_behind_a_heading_stand_apart_from_its_text(parse: Parse) -> None:
+    got = parse("# C#\na\n## F# and C## ##  \nb\n### ###\n", "r.md")
+    assert [mark.value for mark in got.marks if mark.kind == "heading"] == ["C#", "F# and C##"]
+
+
 def test_plain_text_by_its_lines(parse: Parse) -> None:
     got = parse("one\ntwo\nthree\nfour")
     assert got.text == "one\ntwo\nthree\nfour"
@@ -143,6 +151,21 @@ def test_parts_of_a_mail(parse: Parse) -> None:
     got = parse(head("mixed") + mixed)
     assert got.at("inner words").text == "inner, line 1"
     assert [(entry.path, entry.reason) for entry in got.skipped] == [("part 2", Reason.BINARY)]
+
+
+def test_a_header_or_an_attachment_that_breaks_a_parser_costs_itself_only(
+    parse: Parse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    got = parse(b"From: " + b"(" * 3_000 + MAIL.partition(b"From: ")[2])
+    assert "To: " in got.text and "From: " not in got.text and got.at("café | 58213").text == "codes.csv, row 2"
+
+    def broken(*_: object) -> None:
+        raise IndexError
+
+    monkeypatch.setattr("longfold_server.ingest.formats.delimited._separator", broken)
+    got = parse(MAIL)
+    assert "The code of the café is" in got.text
+    assert [(one.path, one.reason) for one in got.skipped] == [("codes.csv", Reason.UNDECODABLE)]
 
 
 def test_mails_in_mails_end_somewhere(parse: Parse) -> None:

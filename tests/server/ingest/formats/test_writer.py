@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from longfold_server.ingest.canonical import canonical
-from longfold_server.ingest.formats.writer import MOST_SKIPPED, Writer
-from longfold_server.ingest.index import Kind, Reason
+from longfold_server.ingest.formats.writer import Writer
+from longfold_server.ingest.index import MOST_SKIPPED, Kind, Reason
 
 # Letters that compose with what stands before them, line ends in all forms, and long runs of combining marks.
 TEXT = st.text(st.sampled_from("ae\u0301\u0323\u1161\u11a8가\r\n\t\x00\ud800 "), max_size=8) | st.just("\u0301" * 40)
