@@ -245,8 +245,9 @@ def lying(size: int) -> bytes:
         gzip.compress(taped([(tarfile.TarInfo("0.txt"), b"0" * 40_000_000)])),
         overlapping(9_000),
         xlsx([["x" * 10_000]] * 4_000),
+        packed({f"{number}.gz": gzip.compress(b"0" * 9_900_000) for number in range(6)}),
     ],
-    ids=["zip", "zip in zip", "docx", "gzip", "zstd", "tar.gz", "overlapping zip", "xlsx"],
+    ids=["zip", "zip in zip", "docx", "gzip", "zstd", "tar.gz", "overlapping zip", "xlsx", "many small ones"],
 )
 def test_bombs_are_stopped_while_they_unpack(shelf: Shelf, data: bytes) -> None:
     assert shelf.code(data) == "document_too_large"
