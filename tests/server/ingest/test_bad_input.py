@@ -606,6 +606,7 @@ def test_what_is_repeated_takes_linear_time(shelf: Shelf, data: bytes, name: str
     assert "58213" in shelf.text(data, name)  # anything worse would meet the limit on processor time
 
 
+@pytest.mark.slow
 def test_more_headings_than_can_be_found_again(shelf: Shelf) -> None:
     assert shelf.code(b"# a\n" * 500_001, "a.md") == "document_too_large"
 
