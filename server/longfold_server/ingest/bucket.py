@@ -22,11 +22,11 @@ from obstore.exceptions import BaseError
 from obstore.store import LocalStore, ObjectStore, S3Store
 
 from longfold_server.errors import ConfigError, DocumentsUnavailable
+from longfold_server.ingest import text
 from longfold_server.ingest.blobs import Blob
 from longfold_server.ingest.cache import Cache
 
 PIECE_BYTES = 1 << 20
-PIECE_CHARACTERS = 65_536
 PREFIX = "blobs"
 FRESH = timedelta(hours=1)
 """Age from which on an object is stored again when its text is: shorter than any retention that makes sense."""
@@ -136,8 +136,8 @@ class Bucket:
                             data = bytes(part)
                             digest.update(data)
                             if file is text_file and b"\0" in data:
-                                text, _, data = data.partition(b"\0")
-                                text_file.write(text)
+                                before, _, data = data.partition(b"\0")
+                                text_file.write(before)
                                 file = marks_file
                             file.write(data)
                 except FileNotFoundError:
@@ -146,7 +146,9 @@ class Bucket:
                 self._damaged.add(sha256)
                 log.error("blob_damaged", extra={"sha256": sha256})
                 return None
-            blob = self._cache.put(_text(path), marks=marks if file is marks_file else None)
+            blob = self._cache.put(
+                text.pieces(path, text.Encoding("utf-8")), marks=marks if file is marks_file else None
+            )
         self._cache.grown(blob)
         return blob
 
@@ -167,12 +169,6 @@ def _both(blob: Blob) -> Iterator[bytes]:
             while data := file.read(PIECE_BYTES):
                 yield data
         yield between
-
-
-def _text(path: Path) -> Iterator[str]:
-    with path.open(encoding="utf-8", newline="") as file:
-        while piece := file.read(PIECE_CHARACTERS):
-            yield piece
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from longfold_server.codes import Code
 from longfold_server.errors import DocumentError
 from longfold_server.ingest import formats
 from longfold_server.ingest.confinement import confine
-from longfold_server.ingest.formats.source import Labels, Source, too_big
+from longfold_server.ingest.formats.source import Budget, Labels, Source, too_big
 from longfold_server.ingest.formats.writer import Writer
 from longfold_server.ingest.text import Encoding
 
@@ -32,7 +32,9 @@ def answer(job: dict[str, Any]) -> dict[str, Any]:
     seconds = int(used.ru_utime + used.ru_stime + job["cpu_seconds"]) + 1
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, resource.getrlimit(resource.RLIMIT_CPU)[1]))
     encoding = Encoding(job["codec"], job["skip"])
-    source = Source(Path(job["source"]), job["media_type"], encoding, job["name"], Path(job["scratch"]))
+    path = Path(job["source"])
+    budget = Budget.of(path.stat().st_size)
+    source = Source(path, job["media_type"], encoding, job["name"], Path(job["scratch"]), budget=budget)
     try:
         with (
             Path(job["target"]).open("w", encoding="utf-8", errors="replace", newline="") as text,

@@ -245,8 +245,9 @@ def lying(size: int) -> bytes:
         gzip.compress(taped([(tarfile.TarInfo("0.txt"), b"0" * 40_000_000)])),
         overlapping(9_000),
         xlsx([["x" * 10_000]] * 4_000),
+        packed({f"{number}.gz": gzip.compress(b"0" * 9_900_000) for number in range(6)}),
     ],
-    ids=["zip", "zip in zip", "docx", "gzip", "zstd", "tar.gz", "overlapping zip", "xlsx"],
+    ids=["zip", "zip in zip", "docx", "gzip", "zstd", "tar.gz", "overlapping zip", "xlsx", "many small ones"],
 )
 def test_bombs_are_stopped_while_they_unpack(shelf: Shelf, data: bytes) -> None:
     assert shelf.code(data) == "document_too_large"
@@ -605,6 +606,7 @@ def test_what_is_repeated_takes_linear_time(shelf: Shelf, data: bytes, name: str
     assert "58213" in shelf.text(data, name)  # anything worse would meet the limit on processor time
 
 
+@pytest.mark.slow
 def test_more_headings_than_can_be_found_again(shelf: Shelf) -> None:
     assert shelf.code(b"# a\n" * 500_001, "a.md") == "document_too_large"
 

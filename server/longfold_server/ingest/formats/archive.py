@@ -28,7 +28,8 @@ from longfold_server.codes import Code
 from longfold_server.errors import DocumentError
 from longfold_server.ingest import formats
 from longfold_server.ingest.detect import BZIP2, GZIP, TAR, XZ, ZIP, ZSTD
-from longfold_server.ingest.formats.source import Budget, Labels, Source, damaged, encrypted, reason_of, too_big
+from longfold_server.ingest.formats.container import ENCRYPTED
+from longfold_server.ingest.formats.source import Budget, Labels, Source, damaged, encrypted, too_big
 from longfold_server.ingest.formats.writer import Writer
 from longfold_server.ingest.index import Kind, Reason
 
@@ -36,8 +37,6 @@ ARCHIVES = frozenset({ZIP, TAR, GZIP, ZSTD, XZ, BZIP2})
 MOST_DEPTH = 2
 """An archive inside an archive is read, one inside that is not."""
 PIECE = 256 * 1024
-ENCRYPTED = 1
-"""Bit 0 of a ZIP member's flags (APPNOTE.TXT 4.4.4)."""
 DAMAGED = "its data are damaged"
 LINK = "it is a link; links are not followed"
 TOO_DEEP = "it is an archive inside an archive inside another"
@@ -239,7 +238,7 @@ class _Members:
         if not _spool(packed, self._path):
             return  # an empty file is read when it is passed
         writer = self.writer
-        try:
+        with writer.part(name):
             member = formats.opened(self._path, PurePosixPath(name).name, self._source)
             if member.media_type in ARCHIVES and member.depth >= MOST_DEPTH:
                 return writer.skip(name, Reason.TOO_DEEP, TOO_DEEP)
@@ -247,14 +246,6 @@ class _Members:
                 _begin(writer, writer.prefix + name)
             with writer.within(name):
                 formats.read(member, writer)
-        except DocumentError as error:
-            if error.code == Code.DOCUMENT_TOO_LARGE:
-                raise
-            writer.skip(name, reason_of(error), error.detail.partition(";")[0])
-        except MemoryError:
-            raise
-        except Exception as error:  # the boundary: what a parser did not foresee costs its member only
-            writer.skip(name, Reason.UNDECODABLE, f"it cannot be parsed ({type(error).__name__})")
 
     def close(self) -> None:
         """Tells what was left out."""

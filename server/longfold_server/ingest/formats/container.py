@@ -22,9 +22,9 @@ from longfold_server.codes import Code
 from longfold_server.errors import DocumentError
 from longfold_server.ingest.formats.source import Source, damaged, encrypted, too_big
 
-LARGEST_WHOLE = 16_000_000
-"""Bytes of a part that is parsed into a tree: lists of slides, relations, styles."""
-_ENCRYPTED = 0x1
+LARGEST_WHOLE = 8_000_000
+"""Bytes of a part that is parsed into a tree of up to 30 times its size: slides, chapters, relations, styles."""
+ENCRYPTED = 0x1
 """Of a member's flags (APPNOTE.TXT 4.4.4)."""
 _RELATION = "{http://schemas.openxmlformats.org/package/2006/relationships}Relationship"
 
@@ -45,7 +45,7 @@ class Container:
         """A part as a stream. Raises `DocumentError`, also while it is read."""
         try:
             info = self._file.getinfo(name)
-            if info.flag_bits & _ENCRYPTED:
+            if info.flag_bits & ENCRYPTED:
                 raise encrypted()
             return io.BufferedReader(_Counted(self._file.open(info), self, info.compress_size), 1 << 16)
         except (KeyError, zipfile.BadZipFile, NotImplementedError, struct.error) as error:

@@ -11,11 +11,10 @@ from urllib.parse import unquote
 from lxml import etree
 from selectolax.lexbor import LexborHTMLParser
 
-from longfold_server.errors import DocumentError
 from longfold_server.ingest import text
 from longfold_server.ingest.formats.container import Container, opened
 from longfold_server.ingest.formats.html import read_page
-from longfold_server.ingest.formats.source import Labels, Source, damaged, encrypted, reason_of
+from longfold_server.ingest.formats.source import Labels, Source, damaged, encrypted
 from longfold_server.ingest.formats.writer import Writer
 from longfold_server.ingest.index import Kind
 from longfold_server.ingest.titles import tidy
@@ -56,11 +55,9 @@ def read(source: Source, writer: Writer) -> Labels:
             if named or not chapter:  # a page that the contents do not name goes on with the chapter before
                 chapter = named or title or part
                 writer.mark(Kind.CHAPTER, chapter)
-            try:
+            with writer.part(part):
                 heading = _page(container, part, writer).heading
                 first = first or heading
-            except DocumentError as error:
-                writer.skip(part, reason_of(error), error.detail.partition(";")[0])
             writer.write("\n")
         return Labels(title, first)
 

@@ -101,7 +101,7 @@ def read_page(page: str, writer: Writer, anchors: bool = True) -> Labels:
         writer.mark(Kind.HEADING, heading, anchor if anchors else "")
 
     readable = Readable(writer.write, section)
-    if page.count("<") <= TREE_TAGS and nesting(page) <= TREE_DEPTH:
+    if len(page) <= TREE_BYTES and page.count("<") <= TREE_TAGS and nesting(page) <= TREE_DEPTH:
         from_tree(page, readable, main_only=True)
     else:
         from_stream([page], readable)
@@ -193,7 +193,7 @@ class _Target:
         self.data: Callable[[str | bytes], None] = cast(Any, readable.text)
 
     def start(self, tag: str | bytes, attributes: dict[str | bytes, str | bytes]) -> None:
-        anchor = attributes.get("id") or (tag == "a" and attributes.get("name")) or ""
+        anchor = (attributes.get("id") or (tag == "a" and attributes.get("name")) or "") if attributes else ""
         if anchor or tag in KNOWN:
             self._start(str(tag), str(anchor))
 

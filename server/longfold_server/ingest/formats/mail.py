@@ -9,10 +9,8 @@ from email.message import EmailMessage, MIMEPart
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
-from longfold_server.codes import Code
-from longfold_server.errors import DocumentError
 from longfold_server.ingest import formats
-from longfold_server.ingest.formats.source import Labels, Source, reason_of
+from longfold_server.ingest.formats.source import Labels, Source
 from longfold_server.ingest.formats.writer import Writer
 from longfold_server.ingest.index import Kind, Reason
 from longfold_server.ingest.titles import tidy
@@ -94,21 +92,15 @@ def _content(part: MIMEPart, name: str, source: Source, writer: Writer) -> None:
     if part.get_content_maintype() in ("image", "audio", "video"):
         writer.skip(name, Reason.BINARY, f"it is {part.get_content_type()}")
         return
-    with NamedTemporaryFile(dir=source.scratch) as file:
-        file.write(_bytes(part))
+    content = _bytes(part)
+    if not content and name == BODY:
+        return
+    with writer.part(name), NamedTemporaryFile(dir=source.scratch) as file:
+        file.write(content)
         file.flush()
-        try:
-            with writer.within(name):
-                file_name = _file_name(part)
-                opened = formats.opened(Path(file.name), file_name, source, str(part.get("Content-Type", "")))
-                formats.read(opened, writer)
-        except DocumentError as error:
-            if error.code != Code.DOCUMENT_EMPTY or name != BODY:
-                writer.skip(name, reason_of(error), error.detail.partition(";")[0])
-        except MemoryError:
-            raise
-        except Exception as error:  # the boundary: what a parser did not foresee costs its part only
-            writer.skip(name, Reason.UNDECODABLE, f"it cannot be parsed ({type(error).__name__})")
+        opened = formats.opened(Path(file.name), _file_name(part), source, str(part.get("Content-Type", "")))
+        with writer.within(name):
+            formats.read(opened, writer)
 
 
 def _bytes(part: MIMEPart) -> bytes:

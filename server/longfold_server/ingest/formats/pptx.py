@@ -29,20 +29,27 @@ def read(source: Source, writer: Writer) -> Labels:
             if not container.has(part):
                 writer.skip(f"slide {number}", Reason.UNDECODABLE, "the file does not hold this slide")
                 continue
-            slide = container.tree(part)
-            title, text = _shapes(slide)
-            notes = next((target for kind, target in container.relations(part).values() if kind == "notesSlide"), "")
-            spoken = _shapes(container.tree(notes))[1] if container.has(notes) else []
-            if title:
-                writer.write(f"# {title}\n\n")
-            writer.write("".join(f"{line}\n" for line in text))
-            if spoken:
-                writer.write("\nNotes:\n" + "".join(f"{line}\n" for line in spoken))
-            if not (title or text) and any(_name(element) == "pic" for element in slide.iter(etree.Element)):
-                writer.skip(f"slide {number}", Reason.SCANNED_PAGE, "it is a picture without text")
-            writer.write("\n")
-            first = first or title
+            with writer.part(f"slide {number}"):
+                title = _slide(container, part, number, writer)
+                first = first or title
         return Labels(title_of(container), first)
+
+
+def _slide(container: Container, part: str, number: int, writer: Writer) -> str:
+    """The title of a slide that was read."""
+    slide = container.tree(part)
+    notes = next((target for kind, target in container.relations(part).values() if kind == "notesSlide"), "")
+    spoken = _shapes(container.tree(notes))[1] if container.has(notes) else []
+    title, text = _shapes(slide)
+    if title:
+        writer.write(f"# {title}\n\n")
+    writer.write("".join(f"{line}\n" for line in text))
+    if spoken:
+        writer.write("\nNotes:\n" + "".join(f"{line}\n" for line in spoken))
+    if not (title or text) and any(_name(element) == "pic" for element in slide.iter(etree.Element)):
+        writer.skip(f"slide {number}", Reason.SCANNED_PAGE, "it is a picture without text")
+    writer.write("\n")
+    return title
 
 
 def _slides(container: Container) -> Iterator[str]:

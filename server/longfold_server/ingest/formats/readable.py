@@ -320,8 +320,8 @@ class Readable:
 
     def _break(self, lines: int) -> None:
         # Blocks at the start of a cell or item stay on its line; later ones keep theirs.
-        if not self._fresh_cell and not self._mark:
-            self._breaks = max(self._breaks, lines)
+        if lines > self._breaks and not self._fresh_cell and not self._mark:
+            self._breaks = lines
 
     def _cell(self) -> None:
         """Begin a cell: a bar replaces the break its predecessor's blocks asked for, unless those took several lines

@@ -25,6 +25,13 @@ class Budget:
     """Most bytes that may come out of one that went in; a member below `ratio_floor` is not asked."""
     ratio_floor: int = 10_000_000
 
+    @classmethod
+    def of(cls, size: int) -> Budget:
+        """For a document of so many bytes: many members, each below `ratio_floor`, are a bomb as well."""
+        budget = cls()
+        budget.bytes = min(budget.bytes, 5 * budget.ratio_floor + budget.ratio * size)
+        return budget
+
     def take(self, count: int) -> None:
         """Raises `DocumentError` (`document_too_large`) when there is not so much left."""
         self.bytes -= count

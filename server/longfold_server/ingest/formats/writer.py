@@ -9,6 +9,7 @@ from typing import TextIO
 from longfold_server.codes import Code
 from longfold_server.errors import DocumentError
 from longfold_server.ingest.canonical import Canonical
+from longfold_server.ingest.formats.source import reason_of
 from longfold_server.ingest.index import (
     LONGEST_PATH,
     LONGEST_VALUE,
@@ -88,6 +89,19 @@ class Writer:
             self.skipped.append(Skipped((self._prefix + path)[:LONGEST_PATH], reason, message[:LONGEST_PATH]))
         else:
             self._more += 1
+
+    @contextmanager
+    def part(self, path: str) -> Iterator[None]:
+        """Around the reading of a part of the document: one that cannot be read is skipped, whatever its parser raises.
+        Raises what ends the whole document."""
+        try:
+            yield
+        except DocumentError as error:
+            self.skip(path, reason_of(error), error.detail.partition(";")[0])
+        except MemoryError:
+            raise
+        except Exception as error:  # the boundary: what a parser did not foresee costs its part only
+            self.skip(path, Reason.UNDECODABLE, f"it cannot be parsed ({type(error).__name__})")
 
     @contextmanager
     def within(self, prefix: str) -> Iterator[None]:

@@ -105,6 +105,12 @@ def test_slides_by_number(parse: Parse) -> None:
     assert got.at("words\n\nSecond").text == "slides 1-2"
 
 
+def test_a_damaged_slide_costs_itself_only(parse: Parse) -> None:
+    got = parse(changed(pptx("First", "Second", "Third"), "ppt/slides/slide2.xml", "</p:sld>", ""))
+    assert got.text == "First\n\nThird\n\n" and got.at("Third").text == "slide 3"
+    assert [(one.path, one.reason) for one in got.skipped] == [("slide 2", Reason.UNDECODABLE)]
+
+
 def test_rows_of_a_sheet_keep_their_numbers(parse: Parse) -> None:
     got = parse(xlsx([["Name", "Code"], ["Blue Lantern", "58213"], ["", ""], ["two\nlines", "x"]], sheet="Q3"))
     assert got.text == "# Q3\n\nName | Code\nBlue Lantern | 58213\ntwo lines | x\n\n"

@@ -2,10 +2,14 @@ from __future__ import annotations
 
 import io
 import json
+from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from longfold_server.errors import DocumentError
+from longfold_server.ingest import index
 from longfold_server.ingest.canonical import canonical
 from longfold_server.ingest.formats.writer import Writer
 from longfold_server.ingest.index import MOST_SKIPPED, Kind, Reason
@@ -60,3 +64,20 @@ def test_what_is_skipped_is_told_under_its_path_and_bounded() -> None:
     assert entries[1] == ["skipped", "a.zip/b/c", "binary", "it is a picture"]
     assert len(entries) == MOST_SKIPPED + 2
     assert entries[-1] == ["skipped", "", "limit", "6 more parts were not read"]
+
+
+def test_more_marks_than_can_be_looked_through(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("longfold_server.ingest.formats.writer.MOST_MARKS", 3)
+    rows = io.StringIO()
+    writer = Writer(io.StringIO(), rows, "a/b")
+    for _ in range(3):
+        writer.mark(Kind.HEADING, "x")
+    with pytest.raises(DocumentError) as caught:
+        writer.mark(Kind.HEADING, "x")
+    assert caught.value.code == "document_too_large"
+    (tmp_path / "index").write_text(rows.getvalue())
+    index.check(tmp_path / "index", 0)
+    monkeypatch.setattr(index, "MOST_MARKS", 1)
+    monkeypatch.setattr(index, "MOST_SKIPPED", 0)
+    with pytest.raises(ValueError):
+        index.check(tmp_path / "index", 0)
