@@ -16,7 +16,7 @@ from pathlib import Path
 
 import charset_normalizer
 
-PIECE_BYTES = 32 * 1024
+PIECE_BYTES = 16 * 1024
 """Decoded at once. One character beyond ASCII, or not in NFC, takes so much text off the fast ways of what follows;
 and larger strings leave glibc's arenas, one per thread, tens of megabytes of holes."""
 SAMPLE_BYTES = 64 * 1024
