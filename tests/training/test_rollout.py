@@ -211,12 +211,13 @@ async def test_instructions_reach_the_answer_only_and_the_model_splits_nothing()
     engine = ScriptedEngine(reader)
     await collector(engine, group=1).collect([problem("p", "One.", instructions="Answer in digits.")])
     assert ["Answer in digits." in prompt_text(request.prompt) for request in engine.requests] == [False, True]
+    profile = load_profile("demo")
     demo = Collector(
-        profile=load_profile("demo"), engine=ScriptedEngine(lambda request: told("<keep>", request)), tokens=TOKENS,
+        profile=profile, engine=ScriptedEngine(lambda request: told("<keep>", request)), tokens=TOKENS,
         grader=Grader(), exploration=Exploration(group=1),
     )  # fmt: skip
     [episode] = await demo.collect([problem("p", "One.", question="Who? A) Ann B) Bob")])
-    assert episode.updates == (UpdateKind.KEEP, None, None)
+    assert episode.updates == (UpdateKind.KEEP, *[None] * (1 + profile.budgets.retries))
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from longfold_agent.profiles.demo import SPECIALS
 from longfold_training.engines.local.policy import LocalPolicy
 from longfold_training.recipes import Recipe, Reinforce, load
 
@@ -27,8 +28,8 @@ def random_folder(bigram: Bigram, tmp_path_factory: pytest.TempPathFactory) -> P
         shutil.copyfile(source / name, folder / name)
     torch.manual_seed(3)
     config = Qwen3Config(
-        vocab_size=267, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=2,
-        num_key_value_heads=1, head_dim=16, max_position_embeddings=512, tie_word_embeddings=True,
+        vocab_size=len(SPECIALS) + 256, hidden_size=32, intermediate_size=48, num_hidden_layers=2,
+        num_attention_heads=2, num_key_value_heads=1, head_dim=16, max_position_embeddings=512, tie_word_embeddings=True,
         eos_token_id=6, pad_token_id=0, bos_token_id=None, initializer_range=0.5,
     )  # fmt: skip
     Qwen3ForCausalLM(config).save_pretrained(folder)
