@@ -4,6 +4,11 @@ import signal
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
+
+# A busy machine is no failure: no test has a limit on its time.
+settings.register_profile("longfold", deadline=None)
+settings.load_profile("longfold")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from longfold_agent import (
@@ -62,7 +62,6 @@ def needed(documents: list[tuple[str, str]], margin: int) -> int:
 documents = st.lists(st.tuples(st.text(max_size=10), st.lists(st.text(max_size=200), max_size=4)), max_size=3)
 
 
-@settings(deadline=None)
 @given(documents, st.integers(-3, 3), st.integers(0, 50))
 def test_direct_exactly_when_it_fits(docs: list[tuple[str, list[str]]], slack: int, margin: int) -> None:
     whole = [(title, "".join(pieces)) for title, pieces in docs]

@@ -21,7 +21,6 @@ import httpx
 import pytest
 import redis as sync_redis
 from fastapi import FastAPI
-from hypothesis import settings as hypothesis_settings
 
 from longfold_agent import load_profile
 from longfold_agent.engines.scripted import ScriptedEngine, prompt_text
@@ -33,9 +32,6 @@ from longfold_server.serve import make_server
 from longfold_server.settings import Settings
 from longfold_server.stack.redis import command, find_server
 from longfold_server.telemetry import Spans
-
-hypothesis_settings.register_profile("longfold", deadline=None)
-hypothesis_settings.load_profile("longfold")
 
 
 class RedisProcess:

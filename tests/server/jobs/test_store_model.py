@@ -475,12 +475,12 @@ class JobsInRedis(Jobs):
 
 
 def test_in_memory() -> None:
-    run_state_machine_as_test(Jobs, settings=settings(max_examples=60, stateful_step_count=50, deadline=None))
+    run_state_machine_as_test(Jobs, settings=settings(max_examples=60, stateful_step_count=50))
 
 
 @pytest.mark.parametrize("quiet", [True, False])
 def test_in_redis(redis_url: str, quiet: bool) -> None:
     run_state_machine_as_test(
         lambda: JobsInRedis(redis_url, quiet),
-        settings=settings(max_examples=20, stateful_step_count=40, deadline=None),
+        settings=settings(max_examples=20, stateful_step_count=40),
     )

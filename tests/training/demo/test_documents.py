@@ -76,7 +76,7 @@ def test_the_same_seed_gives_the_same_document(count: Callable[[str], int]) -> N
 
 
 @given(st.integers(0, 10**6))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_the_last_stated_value_counts(seed: int) -> None:
     story = make_story(Random(seed), 96, 6, "train")
     for key in story.keys:
@@ -93,7 +93,7 @@ def test_the_last_stated_value_counts(seed: int) -> None:
 
 
 @given(st.integers(0, 10**6))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_training_material_holds_nothing_held_out(seed: int) -> None:
     rng = Random(seed)
     held = {one.phrase for one in attributes("heldout")}

@@ -29,8 +29,8 @@ def random_folder(bigram: Bigram, tmp_path_factory: pytest.TempPathFactory) -> P
     torch.manual_seed(3)
     config = Qwen3Config(
         vocab_size=len(SPECIALS) + 256, hidden_size=32, intermediate_size=48, num_hidden_layers=2,
-        num_attention_heads=2, num_key_value_heads=1, head_dim=16, max_position_embeddings=512, tie_word_embeddings=True,
-        eos_token_id=6, pad_token_id=0, bos_token_id=None, initializer_range=0.5,
+        num_attention_heads=2, num_key_value_heads=1, head_dim=16, max_position_embeddings=512,
+        tie_word_embeddings=True, eos_token_id=6, pad_token_id=0, bos_token_id=None, initializer_range=0.5,
     )  # fmt: skip
     Qwen3ForCausalLM(config).save_pretrained(folder)
     return folder

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import hypothesis
 import pytest
 import torch
 import yaml
@@ -179,7 +178,6 @@ def scores(policy: LocalPolicy, one: Step) -> tuple[torch.Tensor, torch.Tensor]:
     return policy.scores(tokens, targets, 0.7)
 
 
-@hypothesis.settings(deadline=None)
 @given(batches(), st.integers(0, 3))
 def test_the_order_of_rows_and_padding_change_nothing(batch: list[Trajectory], padding: int) -> None:
     rows = rows_of(batch, padding)
