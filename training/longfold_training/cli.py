@@ -7,7 +7,7 @@ import argparse
 import signal
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from threading import Event
 from types import FrameType
@@ -185,16 +185,17 @@ def _run(given: argparse.Namespace) -> int:
 
         torch.set_num_threads(given.threads)
     console = Console(stderr=True)
-    with _interrupts() as asked, _progress(console) as progress:
+    # Only training has a checkpoint to stop at; the other kinds are interrupted at once.
+    interrupts = _interrupts() if recipe.kind == "reinforce" else nullcontext(Event())
+    with interrupts as asked, _progress(console) as progress:
         task = progress.add_task(recipe.kind, total=None, note="")
-
-        def watch(done: int, total: int, note: str) -> None:
-            progress.update(task, completed=done, total=total, note=note)
-            if asked.is_set() and recipe.kind != "reinforce":
-                # Only training has a checkpoint to stop at.
-                raise KeyboardInterrupt
-
-        made = run(recipe, given.out, resume=given.resume, watch=watch, stopped=asked.is_set)
+        made = run(
+            recipe,
+            given.out,
+            resume=given.resume,
+            watch=lambda done, total, note: progress.update(task, completed=done, total=total, note=note),
+            stopped=asked.is_set,
+        )
     if made is None:
         console.print("Stopped; go on with --resume.")
         return INTERRUPTED

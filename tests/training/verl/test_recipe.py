@@ -22,6 +22,8 @@ from longfold_training.engines.verl import settings
 ROOT = Path(__file__).parents[3]
 CONFIG = Path(settings.__file__).parent / "config"
 CHUNKS, GROUP, QUESTIONS, PROBLEMS = 2, 8, 2, 8
+STARTS = 3
+"""Ray gives up its own start after 30 seconds, which nothing can set; a busy machine takes longer."""
 HERE = {
     # No GPU: see cpu_platform.py.
     "trainer.device": "cpu",
@@ -93,13 +95,16 @@ def train(python: Path, policy: Path, problems: Path, folder: Path, steps: int) 
         "OMP_NUM_THREADS": "1",
         "TOKENIZERS_PARALLELISM": "false",
     }
-    done = subprocess.run(
-        [
-            str(python), "-W", "ignore", "-m", "verl.trainer.main_ppo", "--config-dir", str(CONFIG),
-            "--config-name", "memory", *(f"{key}={value}" for key, value in given.items()),
-        ],
-        env=os.environ | here, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-    )  # fmt: skip
+    command = [
+        str(python), "-W", "ignore", "-m", "verl.trainer.main_ppo", "--config-dir", str(CONFIG),
+        "--config-name", "memory", *(f"{key}={value}" for key, value in given.items()),
+    ]  # fmt: skip
+    for _ in range(STARTS):
+        done = subprocess.run(
+            command, env=os.environ | here, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        if "node timed out during startup" not in done.stdout:
+            break
     (folder / f"log-{steps}.txt").write_text(done.stdout)
     assert done.returncode == 0, done.stdout[-6000:]
     rows = [json.loads(line)["data"] for line in metrics.read_text().splitlines()]
