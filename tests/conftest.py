@@ -6,8 +6,10 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
-# A busy machine is no failure: no test has a limit on its time.
-settings.register_profile("longfold", deadline=None)
+# A busy machine is no failure: no property has a limit on its time. The same examples in every run, so that a change is
+# not blamed for what it did not do; `--hypothesis-profile explore` draws new ones.
+settings.register_profile("explore", deadline=None)
+settings.register_profile("longfold", deadline=None, derandomize=True)
 settings.load_profile("longfold")
 
 
