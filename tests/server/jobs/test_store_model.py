@@ -355,6 +355,8 @@ class JobsInRedis(Jobs):
         self.quiet = quiet
         self.disturbed = False
         self.asleep: list[str] = []
+        self.held_back: set[str] = set()
+        """Places that a sleeping worker took, until they come back by themselves."""
         super().__init__()
 
     def make(self) -> JobStore:
@@ -387,6 +389,7 @@ class JobsInRedis(Jobs):
             set(found["ready"]) == ready
             and set(found["leases"]) == leased
             and not self.members("later")
+            and not self.held_back  # an expired lease that was taken still stands among the leases
             and set(self.members("open")) == opened
         )
 
@@ -448,11 +451,14 @@ class JobsInRedis(Jobs):
         place = self.do(self.behind._queue.pick())
         if isinstance(place, str):
             self.asleep.append(place)
+            self.held_back.add(place)
 
     @precondition(lambda self: self.asleep)
     @rule(at=st.integers(0, 50))
     def wake(self, at: int) -> None:
-        self.behind.given = [self.asleep.pop(at % len(self.asleep))]
+        place = self.asleep.pop(at % len(self.asleep))
+        self.held_back.discard(place)
+        self.behind.given = [place]
         self.claim()
 
     @precondition(lambda self: not self.quiet)
@@ -460,6 +466,7 @@ class JobsInRedis(Jobs):
     def time_passes_in_the_queue(self) -> None:
         """Reservations, pauses and leases of the queue end; the leases of the jobs do not."""
         self.disturbed = True
+        self.held_back.clear()
         for name in ("later", "leases"):
             for place in self.members(name):
                 self.do(self.redis.zadd(self.store.keys.queue(name), {place: 1}))
