@@ -15,7 +15,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -95,7 +95,8 @@ async def ask(truth: demo_documents.Truth, urls: list[str], server: str) -> bool
     try:
         output, _ = await process.communicate()
     except asyncio.CancelledError:
-        process.send_signal(signal.SIGINT)  # it cancels its job; in a terminal it has got the Ctrl-C as well
+        with suppress(ProcessLookupError):  # in a terminal it has got the Ctrl-C as well, and may have ended
+            process.send_signal(signal.SIGINT)  # it cancels its job
         await process.wait()
         raise
     text = output.decode()

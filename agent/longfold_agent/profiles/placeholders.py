@@ -33,7 +33,7 @@ COMMON = frozenset((
 """Words that ask, join or point; what a question is about is told by its other words."""
 
 _WORD = re.compile(r"[^\W_]+")
-_TOKEN = re.compile(r"(?P<space> ?)(?P<token><w(?P<number>[1-9][0-9]?)>)")
+_TOKEN = re.compile(r"(?P<space> ?)<w(?P<number>[1-9][0-9]?)>")
 _NO_SPACE_BEHIND = frozenset("\n\t ([{/\"'\u201c\u2018$\u20ac\u00a3#-")
 
 

@@ -94,18 +94,13 @@ _RARE, _POSITIVE = -3.0, 4.0
 """The probe's first guess as a logit, and the weight of tokens that bear a label: few do."""
 
 
-def loss_of(policy: Policy, batch: Batch, total: torch.Tensor | None = None) -> torch.Tensor:
-    """Weighted cross entropy over reply tokens, divided by `total` (default: this batch's weights)."""
-    return _reply_loss(policy, policy.hidden(batch.tokens), batch, total)
-
-
-def _reply_loss(policy: Policy, hidden: torch.Tensor, batch: Batch, total: torch.Tensor | None) -> torch.Tensor:
+def _reply_loss(policy: Policy, hidden: torch.Tensor, batch: Batch, total: torch.Tensor) -> torch.Tensor:
+    """Weighted cross entropy over reply tokens, divided by `total`; hidden: (rows, length, width)."""
     weights = batch.weights[:, 1:]
     places = weights > 0
     logits = policy.logits(hidden[:, :-1][places])
     each = F.cross_entropy(logits, batch.tokens[:, 1:][places], reduction="none")
-    chosen = weights[places]
-    return (each * chosen).sum() / (chosen.sum() if total is None else total)
+    return (each * weights[places]).sum() / total
 
 
 @torch.no_grad()
