@@ -24,7 +24,7 @@ from longfold_agent import (
 from longfold_agent.profiles import demo
 from longfold_agent.profiles.choices import LETTERS, options_in, split_question
 from longfold_agent.profiles.demo import EOS, KEEP, SPECIALS, read_reply
-from longfold_agent.profiles.placeholders import TOKENS
+from longfold_agent.profiles.placeholders import TOKENS, Placeholders
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ LINE = "access code of Norbel: AX-4821"
 READ = Call("read/3", CallKind.READ, "What is the access code of Norbel?", "", "", 3)
 ANSWER = Call("answer", CallKind.ANSWER, "What is the access code of Norbel?", LINE, demo.AFTER_FIND)
 REWRITE = Update(UpdateKind.REWRITE, LINE, demo.AFTER_FIND)
-FULL = demo.render_update(READ.question, LINE, demo.AFTER_FIND)
+FULL = demo.render_update(demo.read_words(READ.question, "", TEXT), LINE, demo.AFTER_FIND)
 
 
 def parse(
@@ -58,8 +58,9 @@ def parse(
     return reply
 
 
-def answer(text: str, instructions: str = "", finish: str = "stop") -> str:
-    reply = PROFILE.parse(replace(ANSWER, instructions=instructions), Completion(text, finish), "", Words())
+def answer(text: str, instructions: str = "", memory: str = LINE, attempt: int = 0) -> str:
+    call = replace(ANSWER, instructions=instructions, memory=memory, attempt=attempt)
+    reply = PROFILE.parse(call, Completion(text, "stop"), "", Words())
     assert isinstance(reply, FinalText)
     return reply.text
 
@@ -235,7 +236,7 @@ def test_options_are_consecutive_lines() -> None:
 # --- prompts ---
 
 FRAME = set(SPECIALS) - set(TOKENS)
-"""The special tokens that are not words of the question."""
+"""The special tokens that are not words."""
 
 
 def test_prompts_are_those_of_training() -> None:
@@ -243,12 +244,14 @@ def test_prompts_are_those_of_training() -> None:
     assert PROFILE.render(READ, "Some\ncode of NORBEL.").text == (
         f"{asked}<mem> none<plan> none<chunk>Some\n<w2> of<w3>.<out>"
     )
+    number = Placeholders("", ["AX-4821"]).hide("AX-4821")
+    fourteen = Placeholders("", ["14"]).hide("14")
     known = replace(READ, memory=LINE, plan=demo.AFTER_FIND)
-    line = "<w1><w2> of<w3>: AX-4821"
+    line = f"<w1><w2> of<w3>:{number}"
     assert PROFILE.render(known, "x").text == f"{asked}<mem> {line}<plan> watch for changes<chunk>x<out>"
     assert PROFILE.render(ANSWER).text == f"{asked}<mem> {line}<ans>"
     chosen = replace(ANSWER, instructions="Options:\nA) AX-4821\nB) code 14\nAnswer with the letter.")
-    assert PROFILE.render(chosen).text == f"{asked}<opt> AX-4821 A<opt> <w2> 14 B<mem> {line}<ans>"
+    assert PROFILE.render(chosen).text == f"{asked}<opt> {number} A<opt> <w2>{fourteen} B<mem> {line}<ans>"
     assert f"<mem> {line}<plan> watch for changes<eos>" == FULL
 
 
@@ -267,7 +270,7 @@ def test_untrusted_text_brings_no_special_token(pieces: list[str]) -> None:
 
 
 def test_ordinary_signs_reach_the_policy_as_they_are() -> None:
-    assert "a < b <div> x[0]" in (PROFILE.render(READ, "a < b <div> x[0]").text or "")
+    assert "a < b <div> x[i]" in (PROFILE.render(READ, "a < b <div> x[i]").text or "")
 
 
 # --- replies to a read ---
@@ -409,7 +412,8 @@ _BODY = st.text(st.characters(exclude_characters="<"), max_size=30)
 @given(_BODY, _BODY)
 def test_what_is_rendered_is_parsed(memory: str, plan: str) -> None:
     memory = f"{memory} x"
-    parsed = demo.parse_update("What?", demo.render_update("What?", memory, plan))
+    words = demo.read_words("What?", "", memory)
+    parsed = demo.parse_update(words, demo.render_update(words, memory, plan))
     assert parsed is not None
     assert parsed[0] == " ".join(memory.split())
     said = " ".join(plan.split())
@@ -440,16 +444,53 @@ def test_what_is_rendered_is_parsed(memory: str, plan: str) -> None:
     ],
 )
 def test_a_reply_names_an_option_by_its_value_or_its_letter(reply: str, options: list[str], said: str) -> None:
-    assert read_reply(Q, reply, options) == said
-    instructions = "\n".join(f"{letter}) {text}" for letter, text in zip(LETTERS, options, strict=False))
+    assert read_reply(demo.answer_words(Q, options, ""), reply, options) == said
+
+
+OPTIONS = "A) AX-4821\nB) AX-482\nC) ax-4821"
+
+
+@pytest.mark.parametrize(
+    ("reply", "instructions", "said"),
+    [
+        (" AX-4821", "", "AX-4821"),
+        (" ax-4821", "", "ax-4821"),
+        (" unknown", "", "unknown"),
+        (" AX-4821 A", OPTIONS, "A"),
+        (" C", OPTIONS, "C"),
+        (" unknown", OPTIONS, "unknown"),
+    ],
+)
+def test_an_answer_stands_in_the_memory(reply: str, instructions: str, said: str) -> None:
     assert answer(reply, instructions) == said
+
+
+@pytest.mark.parametrize(
+    ("reply", "instructions", "memory"),
+    [
+        (" AX-482", "", LINE),
+        (" access code", "", LINE),
+        (" AX-4821", "", ""),
+        (" AX-482 B", OPTIONS, LINE),
+        (" B", OPTIONS, LINE),
+        (" AX-482 D", OPTIONS, LINE),
+    ],
+)
+def test_an_answer_that_the_memory_does_not_hold_is_asked_again_and_then_unknown(
+    reply: str, instructions: str, memory: str
+) -> None:
+    for attempt in range(PROFILE.budgets.retries):
+        with pytest.raises(InvalidReply, match="memory"):
+            answer(reply, instructions, memory, attempt)
+    assert answer(reply, instructions, memory, PROFILE.budgets.retries) == "unknown"
 
 
 @given(st.lists(st.text("abcAB 12-.", min_size=1).map(str.strip).filter(bool), min_size=2, max_size=6, unique=True))
 def test_every_option_can_be_answered(options: list[str]) -> None:
     plain = [" ".join(option.split()).casefold() for option in options]
+    words = demo.answer_words(Q, options, "")
     for place, option in enumerate(options):
-        said = read_reply(Q, demo.render_reply(Q, option, LETTERS[place]), options)
+        said = read_reply(words, demo.render_reply(words, option, LETTERS[place]), options)
         whole = f"{plain[place]} {LETTERS[place].lower()}"
         assert said == LETTERS[plain.index(whole) if whole in plain else plain.index(plain[place])]
 
@@ -461,7 +502,7 @@ def test_an_answer_without_words_is_refused(reply: str) -> None:
 
 
 def test_an_answer_may_hold_a_less_sign() -> None:
-    assert answer(" <5 mg") == "<5 mg"
+    assert answer(" <5 mg", memory="dose of Norbel: <5 mg a day") == "<5 mg"
 
 
 # --- sampling, budgets, identity ---
@@ -494,7 +535,7 @@ def test_budgets_are_part_of_the_identity_and_are_kept() -> None:
     reply = small.parse(READ, Completion(FULL, "stop"), TEXT, Words())
     assert isinstance(reply, Update) and reply.reason == "memory over budget"
     assert load_profile("demo").version == PROFILE.version
-    assert PROFILE.gate and "three million" in PROFILE.notice
+    assert PROFILE.gate and "four million" in PROFILE.notice
 
 
 def test_there_is_no_single_pass() -> None:

@@ -5,8 +5,8 @@ read:    <q> {question}<mem> {memory}<plan> {plan}<chunk>{text}<out>
 answer:  <q> {question}[<opt> {option} A<opt> {option} B ...]<mem> {memory}<ans>
          ->  {value}[ {letter}]<eos>
 
-The question's own words stand as numbered tokens in all of it (`placeholders`). The training package renders its rows
-with the functions of this module, so what is trained is what is served.
+The question's own words, names and numbers stand as numbered tokens in all of it (`placeholders`). The training package
+renders its rows with the functions of this module, so what is trained is what is served.
 """
 
 from __future__ import annotations
@@ -50,16 +50,26 @@ UNKNOWN = "unknown"
 """The answer when nothing was found."""
 
 
+def read_words(question: str, memory: str, text: str) -> Placeholders:
+    """The numbered tokens of a reading step."""
+    return Placeholders(question, (memory,), text)
+
+
+def answer_words(question: str, options: Sequence[str], memory: str) -> Placeholders:
+    """The numbered tokens of an answer."""
+    return Placeholders(question, (memory, *options))
+
+
 def render_read(question: str, memory: str, plan: str, text: str) -> str:
     """The prompt that asks for the new memory after `text`."""
-    hide = Placeholders(question).hide
+    hide = read_words(question, memory, text).hide
     state = f"<mem> {hide(memory) or NOTHING}<plan> {plan or NOTHING}"
     return f"<q> {hide(question)}{state}<chunk>{hide(text)}<out>"
 
 
-def render_update(question: str, memory: str, plan: str) -> str:
+def render_update(words: Placeholders, memory: str, plan: str) -> str:
     """The reply that rewrites memory and plan."""
-    return f"<mem> {Placeholders(question).hide(memory)}<plan> {plan}<eos>"
+    return f"<mem> {words.hide(memory)}<plan> {plan}<eos>"
 
 
 def render_answer(question: str, options: Sequence[str], memory: str) -> str:
@@ -68,23 +78,23 @@ def render_answer(question: str, options: Sequence[str], memory: str) -> str:
     A letter stands behind its option, and the reply says the value before the letter: both are then copied, not
     compared.
     """
-    hide = Placeholders(question).hide
+    hide = answer_words(question, options, memory).hide
     choices = "".join(f"<opt> {hide(option)} {letter}" for letter, option in zip(LETTERS, options, strict=False))
     return f"<q> {hide(question)}{choices}<mem> {hide(memory) or NOTHING}<ans>"
 
 
-def render_reply(question: str, value: str, letter: str = "") -> str:
+def render_reply(words: Placeholders, value: str, letter: str = "") -> str:
     """The reply to the answer prompt; `letter` where there are options and one of them is the value."""
-    hidden = Placeholders(question).hide(value)
+    hidden = words.hide(value)
     return f" {hidden} {letter}<eos>" if letter else f" {hidden}<eos>"
 
 
-def read_reply(question: str, reply: str, options: Sequence[str]) -> str:
+def read_reply(words: Placeholders, reply: str, options: Sequence[str]) -> str:
     """What a reply answers: with options the letter of the one it names, else the value.
 
     The value decides where it is one of the options, since the letter follows from it; the letter where it is none.
     """
-    text = Placeholders(question).show(reply.strip().removesuffix("<eos>")).strip()
+    text = words.show(reply.strip().removesuffix("<eos>")).strip()
     texts = [_plain(option) for option in options[: len(LETTERS)]]
     value, _, letter = text.rpartition(" ")
     for said in (text, value):
@@ -110,10 +120,10 @@ KEEP_BIAS = 0.0
 """Added to the logit of <keep>: a false write can spoil the memory of a long reading, a missed fact costs one fact."""
 RETRY_TEMPERATURE = 0.5
 """A retry at temperature 0 would repeat the bad reply."""
-PARSER = 3
+PARSER = 4
 """Raised with every change of the parsing rules, so that no state is continued under other rules than it was begun."""
 NOTICE = (
-    "Answered by the demo policy, a model of three million parameters that only looks up stated attributes of named "
+    "Answered by the demo policy, a model of four million parameters that only looks up stated attributes of named "
     "things, by the question's own words (\u201cWhat is the access code of Norbel?\u201d). It shows how reading works; "
     "do not rely on its answers."
 )
@@ -135,6 +145,8 @@ class DemoProfile:
             PARSER,
             SPECIALS,
             sorted(placeholders.COMMON),
+            sorted(placeholders.OPENING),
+            placeholders.UNITS,
             NOTHING,
             AFTER_FIND,
             asdict(self.budgets),
@@ -179,20 +191,29 @@ class DemoProfile:
         """A read gives an `Update` for any reply at all; the answer gives `FinalText` or raises `InvalidReply`.
 
         A written value must stand in the chunk, and so must a word of the name it is written for: a reply that the
-        chunk cannot support is INVALID, whatever the policy believes.
+        chunk cannot support is INVALID, whatever the policy believes. In the same way an answer must stand in the
+        memory; when no attempt's does, it is `UNKNOWN`.
         """
         if call.kind is CallKind.ANSWER:
             options = [_line(option) for option in options_in(call.instructions)]
-            answer = read_reply(_line(call.question), completion.text, options)
+            words = answer_words(_line(call.question), options, _line(call.memory))
+            answer = read_reply(words, completion.text, options)
             if not answer or _SPECIAL.search(answer):
                 raise InvalidReply("the answer is empty" if not answer else "the answer holds special tokens")
-            return FinalText(answer)
+            if holds(
+                _line(call.memory), options[LETTERS.index(answer)] if answer in LETTERS[: len(options)] else answer
+            ):
+                return FinalText(answer)
+            if call.attempt < self.budgets.retries:
+                raise InvalidReply("the memory does not hold the answer")
+            return FinalText(UNKNOWN)
         reply = completion.text.strip()
         if reply == SPECIALS[KEEP] or (not reply and completion.stop_reason == KEEP):
             return Update(UpdateKind.KEEP)
         if completion.finish_reason == "length" and not reply.endswith(SPECIALS[EOS]):
             return _invalid("cut by the output limit")
-        parsed = None if completion.stop_reason == KEEP else parse_update(_line(call.question), reply)
+        words = read_words(_line(call.question), _line(call.memory), neutralise(text, SPECIALS))
+        parsed = None if completion.stop_reason == KEEP else parse_update(words, reply)
         if parsed is None:
             return _invalid("empty" if not reply else "not of the form <mem> memory<plan> plan")
         memory, plan = parsed
@@ -220,9 +241,9 @@ _PLAIN_TEXT = rf"(?:(?!{_SPECIAL.pattern}).)*"
 _UPDATE = re.compile(rf"<mem>(?P<memory>{_PLAIN_TEXT})<plan>(?P<plan>{_PLAIN_TEXT})(?:<eos>)?", re.DOTALL)
 
 
-def parse_update(question: str, reply: str) -> tuple[str, str] | None:
+def parse_update(words: Placeholders, reply: str) -> tuple[str, str] | None:
     """Memory and plan of a rewriting reply, None for any other text; a memory without letters or digits is none."""
-    found = _UPDATE.fullmatch(Placeholders(question).show(reply.strip()))
+    found = _UPDATE.fullmatch(words.show(reply.strip()))
     if found is None:
         return None
     memory, plan = (" ".join(found[part].split()) for part in ("memory", "plan"))
@@ -249,6 +270,11 @@ def grounded(memory: str, before: str, text: str) -> bool:
         ):
             return True
     return False
+
+
+def holds(memory: str, answer: str) -> bool:
+    """Whether the value of the line `memory` holds `answer`; `UNKNOWN` is no claim, and stands with any memory."""
+    return answer == UNKNOWN or _stands(_plain(answer), _plain(memory.partition(": ")[2]))
 
 
 def _stands(value: str, text: str) -> bool:

@@ -1,21 +1,30 @@
-"""Words of a question as numbered tokens, in whatever is read for that question: entity anonymisation (Hermann et al.
-2015, "Teaching Machines to Read and Comprehend", section 2.2), by rule. Knows no prompts and no model.
+"""Words that a small vocabulary cannot tell apart as numbered tokens, by rule: the question's words (entity
+anonymisation, Hermann et al. 2015, "Teaching Machines to Read and Comprehend", section 2.2), and the names and numbers
+of what is read (Luong et al. 2015, "Addressing the Rare Word Problem"). Knows no prompts and no model.
 
-hidden = Placeholders("What is the access code of Norbel?")
-hidden.hide("Norbel's access code is 4821.")   # "<w3>'s<w1><w2> is 4821."
-hidden.show("<w1><w2> of<w3>: 4821")           # "access code of Norbel: 4821"
+words = Placeholders("What is the access code of Norbel?", text="Norbel's access code is 4821.")
+words.hide("Norbel's access code is 4821.")      # "<w3>'s<w1><w2> is<n10>."
+words.show("<w1><w2> of<w3>:<n10>")              # "access code of Norbel: 4821"
 
 A model with a small vocabulary cannot compare names that it never saw; that a word is the question's third it can see.
+And it copies a token more surely than seven digits.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from zlib import crc32
 
 MOST = 16
 """Words of a question that get a token; further ones stay as they are."""
-TOKENS = tuple(f"<w{number}>" for number in range(1, MOST + 1))
+SLOTS = 64
+"""Tokens for names, and as many for numbers; what finds all of them taken stays as it is."""
+TOKENS = tuple(
+    f"<{kind}{number}>" for kind, most in (("w", MOST), ("c", SLOTS), ("n", SLOTS)) for number in range(1, most + 1)
+)
+"""Words of the question, capitalised words, numbers."""
 
 COMMON = frozenset((
     "a", "about", "according", "again", "all", "am", "an", "and", "answer", "any", "anything", "are", "as", "ask",
@@ -32,57 +41,183 @@ COMMON = frozenset((
 ))  # fmt: skip
 """Words that ask, join or point; what a question is about is told by its other words."""
 
+OPENING = frozenset((
+    "after", "along", "although", "among", "another", "around", "as", "because", "before", "behind", "beneath",
+    "beside", "besides", "between", "beyond", "both", "certain", "dear", "despite", "during", "each", "earlier",
+    "either", "even", "every", "everybody", "everyone", "except", "few", "finally", "first", "formerly", "hence",
+    "however", "inside", "later", "many", "meanwhile", "neither", "never", "next", "no", "nobody", "nor", "not",
+    "nothing", "once", "only", "other", "outside", "over", "per", "perhaps", "previously", "rather", "several",
+    "since", "some", "somebody", "someone", "soon", "still", "such", "though", "through", "thus", "together",
+    "tomorrow", "toward", "towards", "under", "unless", "unlike", "until", "very", "via", "while", "within",
+    "without", "yes", "yesterday", "yet",
+))  # fmt: skip
+"""Words that are capitalised where a sentence begins, and no names there."""
+
+UNITS = (
+    "%", "percent", "hundred", "thousand", "million", "billion", "trillion", "dozen",
+    "dollars", "euros", "pounds", "crowns", "francs", "marks", "yen", "pence", "cents",
+    "m", "cm", "mm", "km", "metres", "meters", "centimetres", "centimeters", "millimetres", "millimeters",
+    "kilometres", "kilometers", "feet", "ft", "inches", "yards", "miles", "acres", "hectares",
+    "g", "kg", "mg", "grams", "kilograms", "tonnes", "tons", "ounces", "l", "ml", "litres", "liters", "gallons",
+    "ms", "s", "seconds", "min", "minutes", "h", "hours", "days", "weeks", "months", "years", "am", "pm", "o'clock",
+    "\u00b0", "\u00b0C", "\u00b0F", "degrees", "volts", "watts", "kilowatts", "kW", "MW", "amperes", "hertz", "Hz",
+    "kHz", "MHz", "bar", "knots", "bytes", "kB", "MB", "GB", "TB", "pages", "people", "points",
+)  # fmt: skip
+"""Words that belong to the number before them."""
+
 _WORD = re.compile(r"[^\W_]+")
-_TOKEN = re.compile(r"(?P<space> ?)<w(?P<number>[1-9][0-9]?)>")
+_NUMBER = r"(?:[^\W_]{1,24}[-/]){0,3}[^\W\d_]{0,24}\d[^\W_]*(?:[-/][^\W_]+|[.,:]\d[^\W_]*)*"
+_NAME = r"[^\W\d_a-z][^\W\d_]*"
+_BEGINNING = re.compile(
+    r"(?:(?<!\b[A-Z])(?<!\b[A-Z][a-z])(?<!\bMrs)[.!?][\"'\u201d\u2019)\]]*\s|\n|\A)[\s\"'\u201c\u2018(\[*#>\u2022-]*\Z"
+)
+"""Behind the end of a sentence or line; "Dr. " and "M. " end none."""
+_LOOK_BACK = 12
+_TOKEN = re.compile(r"(?P<space> ?)(?P<token><(?:w|c|n)[1-9][0-9]?>)")
 _NO_SPACE_BEHIND = frozenset("\n\t ([{/\"'\u201c\u2018$\u20ac\u00a3#-")
 
 
 class Placeholders:
-    """The words of one question and the tokens that stand for them.
+    """The words of one prompt and the tokens that stand for them.
 
-    The first `MOST` different words that are not `COMMON`, in the question's order, case aside. A hidden word takes the
-    space before it along, so that a text never gets longer in tokens.
+    question: its first `MOST` different words that are not `COMMON`, in its order, case aside.
+    said: short texts beside the question (memory, options); each capitalised word in them is a name.
+    text: what is read; a capitalised word that begins a sentence is no name there, unless another capital or a digit
+    follows it or it is a name elsewhere.
+
+    Names and numbers that follow each other share a token ("Bernard Hale", "12 May 2031"), but a number after a number
+    has its own. A number takes its unit along, unless the question asks with that word. They are told apart by their
+    spelling. Which token one gets follows from its spelling where that token is free, so that all tokens are about
+    equally frequent. A hidden word takes the space before it along, so that a text never gets longer in tokens.
     """
 
-    def __init__(self, question: str) -> None:
+    def __init__(self, question: str, said: Sequence[str] = (), text: str = "") -> None:
         self.words: dict[str, str] = {}
         for word in _WORD.findall(question):
-            common = word.casefold() in COMMON and (len(word) > 1 or word in "AI" or word.islower())  # "Line D" is not
-            if not common and len(self.words) < MOST:
+            if not _is_common(word) and len(self.words) < MOST:
                 self.words.setdefault(word.casefold(), word)
-        self._numbers = {folded: number for number, folded in enumerate(self.words)}
-        self._spellings = tuple(self.words.values())
         self._pattern = _pattern(tuple(self.words))
+        self._asked = dict(zip(self.words, TOKENS, strict=False))
+        self._tokens: dict[str, str] = {}
+        self._shown = {self._asked[folded]: word for folded, word in self.words.items()}
+        for other in (question, *said):
+            for run in self._runs(other):
+                self._give(run)
+        for run in self._runs(text):
+            if not _opens(run):
+                self._give(run)
+
+    def _runs(self, text: str) -> Iterator[_Run]:
+        """Words of the question, each alone, and names and numbers, in the order of the text."""
+        run: _Run = []
+        for found in self._pattern.finditer(text):
+            if run and not _goes_on(run, found):
+                yield run
+                run = []
+            if found["word"] or found["number"] or _is_name(found["name"]):
+                run.append(found)
+        if run:
+            yield run
+
+    def _give(self, run: _Run) -> None:
+        """Gives a name or number that has no token the first free one from where its spelling points."""
+        spelling = _spelling(run)
+        if run[0]["word"] or spelling in self._tokens:
+            return
+        kind = "n" if any(found["number"] for found in run) else "c"
+        start = crc32(spelling.encode(errors="replace")) % SLOTS
+        tokens = (f"<{kind}{(start + step) % SLOTS + 1}>" for step in range(SLOTS))
+        token = next((token for token in tokens if token not in self._shown), None)
+        if token is not None:
+            self._tokens[spelling] = token
+            self._shown[token] = spelling
 
     def hide(self, text: str) -> str:
-        """`text` with every word of the question as its token."""
-        if self._pattern is None:
-            return text
-        return self._pattern.sub(self._token, text)
+        """`text` with every word of the question, name and number as its token."""
+        out: list[str] = []
+        done = 0
+        for run in self._runs(text):
+            out += text[done : run[0].start()], self._token(run)
+            done = run[-1].end()
+        return "".join(out) + text[done:]
 
-    def _token(self, found: re.Match[str]) -> str:
-        # Upper and lower case are not always one: the pattern takes a dotless i for an i, folding does not.
-        number = self._numbers.get(found["word"].casefold())
-        return found[0] if number is None else TOKENS[number]
+    def _token(self, run: _Run) -> str:
+        found = run[0]
+        before = found.string[found.start() - 1 : found.start()]
+        spaced, close = found[0][0] == " ", not before or before in _NO_SPACE_BEHIND
+        if found["word"]:
+            # Upper and lower case are not always one: the pattern takes a dotless i for an i, folding does not.
+            token = self._asked.get(found["word"].casefold())
+        elif spaced or close:
+            token = self._tokens.get(_spelling(run))
+        else:
+            token = None  # the 5 of "x=5" would come back as "x= 5"
+        if token is None:
+            return found.string[found.start() : run[-1].end()]
+        return f" {token}" if spaced and before and close else token
 
     def show(self, text: str) -> str:
-        """`text` with every token as the question spells its word; a token beyond the question's words is left out."""
+        """`text` with every token as its word is spelled; a token that stands for nothing is left out."""
         out = ""
         done = 0
         for found in _TOKEN.finditer(text):
             out += text[done : found.start()]
-            number = int(found["number"]) - 1
-            if number < len(self._spellings):
-                space = found["space"] or ("" if not out or out[-1] in _NO_SPACE_BEHIND else " ")
-                out += space + self._spellings[number]
+            spelling = self._shown.get(found["token"])
+            if spelling is not None:
+                space = found["space"] or (" " if out and out[-1] not in _NO_SPACE_BEHIND else "")
+                out += space + spelling
             done = found.end()
         return out + text[done:]
 
 
+_Run = list[re.Match[str]]
+"""A word of the question, or pieces of a name or number beside each other."""
+_LONGEST = 6
+_ABBREVIATED = 3
+"""Letters of "M.", "Dr." or "Mrs.", behind which a name goes on."""
+
+
+def _goes_on(run: _Run, found: re.Match[str]) -> bool:
+    """Whether a piece belongs to the name or number before it."""
+    if run[0]["word"] or found["word"] or found[0][0] != " " or len(run) == _LONGEST:
+        return False
+    between = found.string[run[-1].end() : found.start()]
+    if between and not (between == "." and run[-1]["name"] and len(run[-1]["name"]) <= _ABBREVIATED):
+        return False
+    return not (run[-1]["number"] and found["number"]) and (bool(found["number"]) or _is_name(found["name"]))
+
+
+def _spelling(run: _Run) -> str:
+    return run[0].string[run[0].start() : run[-1].end()].removeprefix(" ")
+
+
+def _is_common(word: str) -> bool:
+    return word.casefold() in COMMON and (len(word) > 1 or word in "AI" or word.islower())  # "Line D" is not
+
+
+def _is_name(word: str) -> bool:
+    return word[0].isupper() and word.casefold() not in OPENING and not _is_common(word)
+
+
+def _opens(run: _Run) -> bool:
+    """Whether a capitalised word owes its capital to its sentence."""
+    found = run[0]
+    if len(run) > 1 or not found["name"]:
+        return False
+    begin, end, text = found.start("name"), found.end("name"), found.string
+    if _BEGINNING.search(text[max(0, begin - _LOOK_BACK) : begin]) is None:
+        return False
+    behind = text[end : end + 2].lstrip(" ")[:1]
+    return not (behind.isupper() or behind.isdigit())
+
+
 @lru_cache(maxsize=256)
-def _pattern(words: tuple[str, ...]) -> re.Pattern[str] | None:
-    if not words:
-        return None
+def _pattern(words: tuple[str, ...]) -> re.Pattern[str]:
+    """Finds a word of the question, else a number or code, else a capitalised word, with the space before it."""
+    units = "|".join(re.escape(unit) for unit in sorted(UNITS, key=len, reverse=True) if unit.casefold() not in words)
+    number = rf"{_NUMBER}(?![^\W_])(?: ?(?:{units})(?![^\W_])){{0,2}}"
+    kinds = [rf"(?<![^\W_])(?P<number>{number})", rf"(?<![^\W_])(?P<name>{_NAME})(?![^\W_])"]
     # A number's digits within "1,912" or "4.9" are no word of their own.
     each = "|".join(re.escape(word) for word in sorted(words, key=lambda word: (-len(word), word)))
-    return re.compile(rf" ?(?<![^\W_])(?<!\d[.,])(?P<word>{each})(?![^\W_])(?![.,]\d)", re.IGNORECASE)
+    asked = rf"(?<![^\W_])(?<!\d[.,:])(?P<word>(?i:{each}))(?![^\W_])(?![.,:]\d)" if words else r"(?P<word>(?!))"
+    return re.compile(rf" ?(?:{'|'.join((asked, *kinds))})")

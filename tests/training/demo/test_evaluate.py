@@ -46,13 +46,15 @@ class Oracle:
                     if line == before or blind:
                         self.replies[asked] = "<keep>"
                         continue
-                    said = prompt.render_update(query.core, line, prompt.AFTER_FIND)
+                    said = prompt.render_update(prompt.read_words(query.core, before, text), line, prompt.AFTER_FIND)
                     self.replies[asked] = said.removesuffix("<eos>")
                     before, plan = line, prompt.AFTER_FIND
-                asked = prompt.render_answer(query.core, options_in(query.instructions), before)
+                options = options_in(query.instructions)
+                asked = prompt.render_answer(query.core, options, before)
                 known = prompt.UNKNOWN if blind else item.memories[-1]
                 letter = item.answer if item.family == "choice" and not blind else ""
-                self.replies[asked] = prompt.render_reply(query.core, known, letter).removesuffix("<eos>")
+                words = prompt.answer_words(query.core, options, before)
+                self.replies[asked] = prompt.render_reply(words, known, letter).removesuffix("<eos>")
 
     async def complete(self, requests: Sequence[Request]) -> list[Completion]:
         return [Completion(self.replies[request.prompt.text or ""], "stop") for request in requests]

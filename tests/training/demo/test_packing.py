@@ -10,7 +10,7 @@ from tokenizers import Tokenizer
 from longfold_agent.profiles.demo import KEEP
 from longfold_training.demo.initialisation import initialise
 from longfold_training.demo.model import Policy, Shape
-from longfold_training.demo.packing import GATE_WEIGHT, pack
+from longfold_training.demo.packing import DECISIVE_WEIGHT, pack
 from longfold_training.demo.rows import make_rows
 
 
@@ -34,9 +34,20 @@ def test_targets_and_only_targets_have_weight(tokenizer: Tokenizer) -> None:
     for row, tokens, weights in zip(rows, batch.tokens.tolist(), batch.weights.tolist(), strict=True):
         begin, end = len(row.prompt), len(row.prompt) + len(row.target)
         assert tokens[begin:end] == row.target
-        assert weights[begin] == (GATE_WEIGHT if row.reads else 1.0)
-        assert weights[begin + 1 : end] == [1.0] * (len(row.target) - 1)
+        decisive = set(row.decisive) if row.reads else set()
+        assert weights[begin:end] == [DECISIVE_WEIGHT if n in decisive else 1.0 for n in range(len(row.target))]
         assert not any(weights[:begin]) and not any(weights[end:]) and not any(tokens[end:])
+
+
+def test_what_decides_is_whether_it_writes_and_how_the_value_begins(tokenizer: Tokenizer) -> None:
+    rows = [row for seed in range(12) for row in make_rows(Random(seed), tokenizer, 64, 6, "train") if row.reads]
+    assert all(row.decisive == (0, 0) for row in rows if row.target[0] == KEEP)
+    for row in rows:
+        if row.target[0] != KEEP:
+            assert row.decisive[0] == 0
+            before, value = row.target[: row.decisive[1]], row.target[row.decisive[1]]
+            assert tokenizer.decode(before, skip_special_tokens=False).endswith(":")
+            assert row.tag != "find" or value in {label.value for label in row.labels}
 
 
 def test_keep_is_one_token(tokenizer: Tokenizer) -> None:

@@ -17,7 +17,7 @@ class Shape:
 
     vocabulary: int = 4096
     width: int = 192
-    layers: int = 4
+    layers: int = 6
     heads: int = 4
     head: int = 64
     inner: int = 512

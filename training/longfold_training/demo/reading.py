@@ -62,7 +62,8 @@ class Reader:
         for number, state in enumerate(states):
             before = state.memory
             if number in replies:
-                parsed = prompt.parse_update(state.question, replies[number])
+                words = prompt.read_words(state.question, before, text)
+                parsed = prompt.parse_update(words, replies[number])
                 if parsed is not None and prompt.grounded(parsed[0], before, text):
                     state.memory, state.plan = parsed
             gates.append(Gate(margins[number], before, state.memory))
@@ -78,7 +79,7 @@ class Reader:
         logits, continued = self._start(prompts)
         replies = self._continue(logits, continued, range(len(prompts)), 48)
         return [
-            prompt.read_reply(state.question, replies[number], some)
+            prompt.read_reply(prompt.answer_words(state.question, some, state.memory), replies[number], some)
             for number, (state, some) in enumerate(zip(states, options, strict=True))
         ]
 

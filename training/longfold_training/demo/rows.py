@@ -11,7 +11,7 @@ from tokenizers import Tokenizer
 
 from longfold_agent.profiles import demo as prompt
 from longfold_training.demo import teacher
-from longfold_training.demo.spans import labels, spans
+from longfold_training.demo.spans import Label, Mark, labels, marks
 from longfold_training.demo.story import Key, Story, make_story
 from longfold_training.demo.words import Split
 
@@ -26,8 +26,10 @@ class Row:
     """Whether a chunk is read; else a memory is answered from."""
     tag: str
     """What the row exercises; used in reports only."""
-    labels: list[int]
-    """Bits of `spans` for each token of the prompt; empty where no chunk is read."""
+    decisive: tuple[int, ...]
+    """Tokens of the reply that decide it: whether it writes, and how the value begins."""
+    labels: list[Label]
+    """Of each token of the prompt; empty where no chunk is read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +40,8 @@ class Exercise:
     target: str
     reads: bool
     tag: str
-    marked: Sequence[tuple[int, int, int]] = ()
-    """The chunk's `spans`."""
+    marked: Sequence[Mark] = ()
+    """The chunk's `marks`."""
 
 
 IDLE_SHARE = 0.45
@@ -83,8 +85,8 @@ def step(rng: Random, story: Story, key: Key) -> Exercise:
         return Exercise(text, "<keep>", True, f"keep_{key.origin}")
     tag = "update" if before else "find"
     new = prompt.memory_line(key.attribute, key.shown, after)
-    reply = prompt.render_update(question, new, prompt.AFTER_FIND)
-    return Exercise(text, reply, True, tag, spans(story, key, question))
+    words = prompt.read_words(question, old, story.text)
+    return Exercise(text, prompt.render_update(words, new, prompt.AFTER_FIND), True, tag, marks(story, key, words))
 
 
 def answer(rng: Random, key: Key, split: Split) -> Exercise:
@@ -95,7 +97,7 @@ def answer(rng: Random, key: Key, split: Split) -> Exercise:
     options: list[str] = []
     if rng.random() < 0.4:
         options = teacher.options(rng, key, value, split)
-    reply = teacher.answer(question, value, options)
+    reply = teacher.answer(prompt.answer_words(question, options, memory), value, options)
     return Exercise(prompt.render_answer(question, options, memory), reply, False, "choice" if options else "answer")
 
 
@@ -108,6 +110,11 @@ def make_rows(
 
 
 def _row(tokenizer: Tokenizer, made: Exercise) -> Row:
-    asked = tokenizer.encode(made.prompt)
-    marks = labels(asked.offsets, made.prompt.find("<chunk>") + len("<chunk>"), made.marked) if made.reads else []
-    return Row(asked.ids, tokenizer.encode(made.target).ids, made.reads, made.tag, marks)
+    asked, said = tokenizer.encode(made.prompt), tokenizer.encode(made.target)
+    value = made.target.find(":") + 1  # a name or an attribute holds no colon
+    first = next(number for number, (begin, _) in enumerate(said.offsets) if begin >= value)
+    told: list[Label] = []
+    if made.reads:
+        start = made.prompt.find("<chunk>") + len("<chunk>")
+        told = labels(asked.offsets, start, made.marked, lambda value: tokenizer.encode(value).ids[0])
+    return Row(asked.ids, said.ids, made.reads, made.tag, (0, first), told)

@@ -25,7 +25,7 @@ LOADS = {
     128: Load(128, 34, 304, 6),
     256: Load(256, 19, 480, 6),
 }
-"""Rows of each stage, each about 4,500 tokens a step."""
+"""Rows of each stage, each about 4,000 tokens a step."""
 
 
 @dataclass(frozen=True, slots=True)

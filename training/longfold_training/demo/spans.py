@@ -7,7 +7,8 @@ A reply teaches where to look only through its own few tokens. Labels on the chu
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from longfold_agent.profiles.placeholders import Placeholders
 from longfold_training.demo.sentences import Passage
@@ -18,12 +19,31 @@ BEGINS, INSIDE, STATED = 1, 2, 4
 passage ends."""
 
 
-def spans(story: Story, key: Key, question: str) -> list[tuple[int, int, int]]:
-    """Bits and character range of each label, in the chunk's text as the prompt for `question` shows it.
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Bits for a range of characters of the chunk's text as the prompt shows it."""
+
+    bits: int
+    begin: int
+    end: int
+    value: str = ""
+    """The value stated, as the prompt shows it, where its statement is complete."""
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """What a token of the chunk is to its key."""
+
+    bits: int = 0
+    value: int = 0
+    """First token of the value stated; 0 where none is."""
+
+
+def marks(story: Story, key: Key, words: Placeholders) -> list[Mark]:
+    """Where the chunk states a value of `key`.
 
     A value is labelled only where the key stands before it: a causal reader cannot know it earlier.
     """
-    hide = Placeholders(question).hide
     out = []
     searched = 0
     for passage in story.passages:
@@ -33,10 +53,10 @@ def spans(story: Story, key: Key, question: str) -> list[tuple[int, int, int]]:
         searched = at
         for begin, end, ready in _statements(passage, key):
             places = (begin, end, max(end, ready), len(passage.text))
-            low, high, complete, last = (len(hide(story.text[: at + place])) for place in places)
+            low, high, complete, last = (len(words.hide(story.text[: at + place])) for place in places)
             if ready <= begin:
-                out.append((BEGINS | INSIDE, low, high))
-            out.append((STATED, complete - 1, last))
+                out.append(Mark(BEGINS | INSIDE, low, high))
+            out.append(Mark(STATED, complete - 1, last, words.hide(f" {passage.text[begin:end]}")))
     return out
 
 
@@ -55,13 +75,20 @@ def _statements(passage: Passage, key: Key) -> list[tuple[int, int, int]]:
     return found
 
 
-def labels(offsets: Sequence[tuple[int, int]], start: int, marked: Sequence[tuple[int, int, int]]) -> list[int]:
-    """The bits of every token; `offsets` are the tokens' character ranges, `start` is where the chunk's text begins."""
-    out = [0] * len(offsets)
-    for bits, begin, end in marked:
-        inside = [number for number, (low, high) in enumerate(offsets) if high > start + begin and low < start + end]
+def labels(
+    offsets: Sequence[tuple[int, int]], start: int, marked: Sequence[Mark], first: Callable[[str], int]
+) -> list[Label]:
+    """The label of every token; `offsets` are the tokens' character ranges, `start` is where the chunk's text begins,
+    `first` gives a text's first token."""
+    bits, values = [0] * len(offsets), [0] * len(offsets)
+    for mark in marked:
+        inside = [
+            number for number, (low, high) in enumerate(offsets) if high > start + mark.begin and low < start + mark.end
+        ]
         for number in inside:
-            out[number] |= bits & ~BEGINS
-        if inside and bits & BEGINS:
-            out[inside[0]] |= BEGINS
-    return out
+            bits[number] |= mark.bits & ~BEGINS
+            if mark.value:
+                values[number] = first(mark.value)
+        if inside and mark.bits & BEGINS:
+            bits[inside[0]] |= BEGINS
+    return [Label(*pair) for pair in zip(bits, values, strict=True)]

@@ -8,6 +8,7 @@ from random import Random
 
 from longfold_agent.profiles.choices import LETTERS
 from longfold_agent.profiles.demo import UNKNOWN, render_reply
+from longfold_agent.profiles.placeholders import Placeholders
 from longfold_training.demo import values
 from longfold_training.demo.grammar import expand
 from longfold_training.demo.rules import CURRENT, LEADS, QUESTIONS, WHEN, WHO
@@ -45,12 +46,12 @@ def options(rng: Random, key: Key, right: str, split: Split) -> list[str]:
     return made
 
 
-def answer(asked: str, found: str, choices: Sequence[str]) -> str:
+def answer(words: Placeholders, found: str, choices: Sequence[str]) -> str:
     """The reply from memory: the value, behind it the letter of the option that holds it; "unknown" where there is
     none."""
     if not found:
-        return render_reply(asked, UNKNOWN)
+        return render_reply(words, UNKNOWN)
     if not choices:
-        return render_reply(asked, found)
+        return render_reply(words, found)
     places = [place for place, option in enumerate(choices) if option.lower() == found.lower()]
-    return render_reply(asked, choices[places[0]], LETTERS[places[0]]) if places else render_reply(asked, UNKNOWN)
+    return render_reply(words, choices[places[0]], LETTERS[places[0]]) if places else render_reply(words, UNKNOWN)
