@@ -58,9 +58,11 @@ def prepare(recipe: ReadingRecipe) -> Material:
             f"{recipe.data} has no problem of at most {longest} tokens" if every else f"{recipe.data} holds no problem"
         )
     validate(problems)
+    with recipe.data.open("rb") as file:
+        data = hashlib.file_digest(file, "sha256").hexdigest()
     inputs = {
         "start": weights_hash(recipe.start),
-        "data": "sha256:" + hashlib.sha256(recipe.data.read_bytes()).hexdigest(),
+        "data": f"sha256:{data}",
         "tokenizer": tokens.name,
         "profile": profile.version,
         "left_out": str(len(every) - len(problems)),

@@ -105,11 +105,6 @@ def host(shape: Shape, stage: Stage) -> float:
     return 12 * shape.parameters * stage.gpus_per_node / stage.gpus
 
 
-def unfused_logits(shape: Shape, stage: Stage) -> float:
-    """Bytes that the logits of a GPU's part of one row would take in float32, without the fused kernel."""
-    return stage.tokens / stage.sequence_parallel * shape.vocabulary * 4
-
-
 def together(shape: Shape, stage: Stage) -> int:
     """Attempts of full length that all replicas hold at once, by their KV cache."""
     room = stage.utilisation * stage.gpu_bytes * stage.tensor_parallel - 2 * shape.parameters
