@@ -46,7 +46,7 @@ NAMES = {
     "task": "+ task advantage (Eq. 7)",
     "aepo": "+ AEPO: memory RL",
 }
-EVEN = 20
+TRIAL = 20
 """Steps of imitation from which its cost is estimated."""
 
 Accuracy = Mapping[str, float]
@@ -116,43 +116,34 @@ def imitation(warm: Path, out: Path, seed: int, seconds: float, rate: float) -> 
     if policy.exists():
         return policy
     if not cost.exists():
+        trial = _imitation(warm, out / "trial", seed, TRIAL, rate, resume=False)
         began = time.process_time()
-        _imitate(warm, out / "estimate", seed, EVEN, rate)
-        steps = max(1, round(seconds / (time.process_time() - began) * EVEN))
-        _note(cost, {"wanted": seconds, "steps": steps, "spent": 0.0})
-    steps = json.loads(cost.read_text(encoding="utf-8"))["steps"]
-    trained = _imitate(warm, out / "run", seed, steps, rate, cost)
-    weights = {f"model.{name}": weight for name, weight in trained.policy.state_dict().items()}
+        for _ in range(TRIAL):
+            trial.train_step()
+        each = (time.process_time() - began) / TRIAL
+        _note(cost, {"wanted": seconds, "steps": max(1, round(seconds / each)), "spent": 0.0})
+    told = json.loads(cost.read_text(encoding="utf-8"))
+    training = _imitation(warm, out / "run", seed, told["steps"], rate, resume=True)
+    while training.step < told["steps"]:
+        began = time.process_time()
+        loss = training.train_step()
+        told["spent"] += time.process_time() - began
+        if training.step % 25 == 0 or training.step == told["steps"]:
+            training.save()
+            _note(cost, told)
+        print(f"\r{out}: {training.step}/{told['steps']} loss {loss:.3f} ", end="", flush=True)
+    weights = {f"model.{name}": weight for name, weight in training.policy.state_dict().items()}
     return write_policy(policy, weights, like=warm, dtype=torch.float32)
 
 
-def _imitate(warm: Path, out: Path, seed: int, steps: int, rate: float, cost: Path | None = None) -> Run:
+def _imitation(warm: Path, out: Path, seed: int, steps: int, rate: float, *, resume: bool) -> Run:
+    """The warm start's training, begun anew from its weights or resumed."""
     start = load_policy(warm)
-    every = min(25, steps)
-    config = Config(
-        steps=steps,
-        seed=seed,
-        shape=start.shape,
-        peak=rate,
-        decay=1.0,
-        stages=((256, 0.0),),
-        # A probe that knows nothing yet would pull at weights that know much.
-        labels=0.0,
-        threads=1,
-        report_every=every,
-        validate_every=steps + 1,
-        checkpoint_every=every,
-    )
-    training = Run(out, config, resume=cost is not None, tokenizer=load_tokenizer(warm / "tokenizer.json"))
+    # Without the labels: a probe that knows nothing yet would pull at weights that know much.
+    config = Config(steps, seed, start.shape, peak=rate, decay=1.0, stages=((256, 0.0),), labels=0.0, threads=1)
+    training = Run(out, config, resume=resume, tokenizer=load_tokenizer(warm / "tokenizer.json"))
     if training.step == 0:
         training.policy.load_state_dict(start.state_dict())
-    began = time.process_time()
-    for row in training.train():
-        if cost is not None:
-            told = json.loads(cost.read_text(encoding="utf-8"))
-            _note(cost, told | {"spent": told["spent"] + time.process_time() - began})
-            began = time.process_time()
-            print(f"\r{out}: {row['step']}/{steps} loss {row['loss']:.3f} ", end="", flush=True)
     return training
 
 

@@ -40,7 +40,7 @@ def test_all_runs_are_made_and_found_again(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(report, "RESULTS", tmp_path / "results")
     # So few questions may all be answered at the start.
     monkeypatch.setattr(reinforcement, "open_families", list)
-    monkeypatch.setattr(reinforcement, "EVEN", 1)
+    monkeypatch.setattr(reinforcement, "TRIAL", 1)
     words = f"--warm {POLICY} --out {tmp_path / 'out'} --seeds 3 --documents 2 --chunks 1 1 --test-documents 1"
     words += " --test-chunks 1 --set steps=1 --set questions=3 --set rollouts.group=2"
     status = reinforcement.main(words.split())
