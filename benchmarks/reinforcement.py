@@ -3,9 +3,10 @@ in miniature (GRPO, + task-balanced sampling, + task advantage, + AEPO), over so
 
     python benchmarks/reinforcement.py --warm server/longfold_server/policy --out runs/reinforcement
 
-For every seed: documents to train on, the four variants from one warm start under one budget, and the warm start's own
-training for the processor time of the full recipe. All are measured on the same documents of other names, values and
-sentences. Who is interrupted gives the same command again. `--out`/report.html has the curves.
+For every seed: documents to train on, of them what the warm start answers sometimes, the four variants from there under
+one budget, and the warm start's own training for the processor time of selection and full recipe. All are measured on
+the same documents of other names, values and sentences. Who is interrupted gives the same command again.
+`--out`/report.html has the curves.
 """
 
 from __future__ import annotations
@@ -95,6 +96,18 @@ def problems(warm: Path, out: Path, seed: int, sizes: Sizes) -> Path:
     with whole_file(out / "problems.jsonl") as part:
         part.write_text("".join(made.read_text(encoding="utf-8") for made in parts), encoding="utf-8")
     return out / "problems.jsonl"
+
+
+def selection(warm: Path, out: Path, data: Path, seed: int, sizes: Sizes) -> tuple[Path, float]:
+    """Of the problems those that the warm start answers sometimes: the others teach nothing. And the processor time."""
+    own = [setting for setting in sizes.settings if setting.startswith("rollouts.")]
+    began, cost = time.process_time(), out / "cost.json"
+    made = stage(
+        "demo/select", out, f"start={warm}", f"data={data}", f"seed={seed}", "limits.input_tokens=131_072", *own
+    )
+    if not cost.exists():
+        _note(cost, {"spent": time.process_time() - began})
+    return made, json.loads(cost.read_text(encoding="utf-8"))["spent"]
 
 
 def accuracy(policy: Path, test: Path, out: Path, seed: int) -> Accuracy:
@@ -194,13 +207,13 @@ def measure(warm: Path, out: Path, seeds: Sequence[int], sizes: Sizes) -> int:
     costs = []
     for seed in seeds:
         here = out / f"seed-{seed}"
-        data = problems(warm, here / "problems", seed, sizes)
+        data, spent = selection(warm, here / "select", problems(warm, here / "problems", seed, sizes), seed, sizes)
         made = {}
         for name, settings in VARIANTS.items():
             own = (f"start={warm}", f"data={data}", f"seed={seed}", *sizes.settings, *settings)
             made[name] = stage("demo/memory", here / name, *own)
             entropies[name].append(figures(here / name, "entropy"))
-        spent = sum(figures(here / FULL, "seconds_processor"))
+        spent += sum(figures(here / FULL, "seconds_processor"))
         made[CONTROL] = imitation(warm, here / CONTROL, seed, spent, sizes.imitation_rate)
         costs.append(json.loads((here / CONTROL / "cost.json").read_text(encoding="utf-8")))
         for name, policy in made.items():

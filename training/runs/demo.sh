@@ -49,9 +49,10 @@ problems() {
   stage "$1" demo/problems "start=$WARM" "chunks=$2" "chunk_tokens=$3" ${DOCUMENTS:+"documents=$DOCUMENTS"}
 }
 
-# select_for NAME START DATA LENGTH: of the data for a stage, what the policy before it answers sometimes.
+# select_for NAME START DATA CHUNK INPUT: of the data for a stage, what the policy before it answers sometimes. What it always
+# answers, which on short texts is most, has no gradient.
 select_for() {
-  stage "$1" demo/select "start=$2" "data=$RUN/$3/problems.jsonl" "limits.chunk_tokens=$4" "limits.input_tokens=$4"
+  stage "$1" demo/select "start=$2" "data=$RUN/$3/problems.jsonl" "limits.chunk_tokens=$4" "limits.input_tokens=$5"
 }
 
 # 1. Warm start: imitation of a programmatic teacher, from random weights.
@@ -67,26 +68,23 @@ start=$WARM
 for length in 128 192 256; do
   number=$((${number:-0} + 1))
   problems "problems-$number" "[1, 1]" "$((length - 16))"   # some room: a service cuts by rules of its own
-  data=problems-$number
-  if [ "$number" -gt 1 ]; then
-    select_for "select-$number" "$start" "$data" "$length"
-    data=select-$number
-  fi
-  reinforce "full-context-$number" demo/full-context "$start" "$data" \
+  select_for "select-$number" "$start" "problems-$number" "$length" "$length"
+  reinforce "full-context-$number" demo/full-context "$start" "select-$number" \
     "limits.chunk_tokens=$length" "limits.input_tokens=$length"
   start=$RUN/full-context-$number/policy
 done
 
 # 3. Memory RL on documents of several chunks, from stage 3.
 problems problems-memory "[2, 6]" 240
-reinforce memory demo/memory "$start" problems-memory
+select_for select-memory "$start" problems-memory 256 2048
+reinforce memory demo/memory "$start" select-memory
 
 # 4. SCE merge of the memory expert and stage 3; their common ancestor is the warm start.
 stage merge demo/merge "base=$WARM" "sources=[\"$start\", \"$RUN/memory/policy\"]"
 evaluate merge "$RUN/merge/policy"
 
 # 5. Full-context RL once more, from the merge.
-select_for select-4 "$RUN/merge/policy" problems-3 256
+select_for select-4 "$RUN/merge/policy" problems-3 256 256
 reinforce full-context-4 demo/full-context "$RUN/merge/policy" select-4
 
 # 6. The policy as it is served, and the report.
