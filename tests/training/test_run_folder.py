@@ -76,8 +76,16 @@ def test_what_is_finished_stays_for_the_same_inputs_only(tmp_path: Path, recipe:
     assert open_run(tmp_path, recipe, "one", resume=True).finished
     with pytest.raises(CheckpointError, match=r"\(recipe.seed\) and other contents of its inputs \(data\)"):
         open_run(tmp_path, load("demo/memory", ["seed=3"]), "two", resume=True)
-    # Begun anew, it is not.
-    assert not open_run(tmp_path, recipe, "two").finished
+    with pytest.raises(CheckpointError, match="policy exists already; choose another folder"):
+        open_run(tmp_path, recipe, "two")
+
+
+def test_a_run_begun_anew_is_not_finished_by_what_the_one_before_left(tmp_path: Path, recipe: Recipe) -> None:
+    result = tmp_path / "results.json"
+    result.write_text("{}")
+    assert not RunFolder(tmp_path, recipe, {"data": "two"}, result=result.name).finished
+    # Killed now and given again, it has to measure.
+    assert not RunFolder(tmp_path, recipe, {"data": "two"}, result=result.name, resume=True).finished
 
 
 def test_a_full_disk_keeps_the_last_checkpoint(tmp_path: Path, recipe: Recipe) -> None:

@@ -31,27 +31,35 @@ class RunFolder:
 
     inputs: identities of what the recipe only names (hashes of data, tokenizer and weights, the profile's version). A
     run goes on only with the same recipe and the same inputs.
-    result: what is there when the run has ended, within the folder.
+    result: what is there when the run has ended, within the folder. A file that is there is removed when the run begins
+    anew, so that nobody takes it for this run's; a policy is not.
 
-    Raises `CheckpointError` when there is a checkpoint and `resume` is false, or `resume` is true and the recipe or the
-    inputs differ from those that the checkpoint or the result comes from; `StorageError` when the folder cannot be
-    written.
+    Raises `CheckpointError` when there is a checkpoint or a policy and `resume` is false, or `resume` is true and the
+    recipe or the inputs differ from those that the checkpoint or the result comes from; `StorageError` when the folder
+    cannot be written.
     """
 
     def __init__(
         self, folder: Path, recipe: Recipe, inputs: Mapping[str, str], *, result: str, resume: bool = False
     ) -> None:
         self.folder = folder
-        self.finished = resume and (folder / result).exists()
+        made = folder / result
+        self.finished = resume and made.exists()
         """Whether there is nothing left to do."""
         self._tensorboard: _Writer | None = None
         settings = {"recipe": recipe.model_dump(mode="json"), "inputs": dict(inputs)}
         self.goes_on = self._checkpoint.exists()
         if self.goes_on and not resume:
             raise CheckpointError(f"{folder} holds a run that was begun; go on with --resume, or choose another folder")
+        if made.is_dir() and not resume:
+            raise CheckpointError(f"{made} exists already; choose another folder")
         begun = datetime.now(UTC).isoformat(timespec="seconds")
         if self.goes_on or self.finished:
             begun = self._same(settings).get("begun", begun)
+            if self.finished:
+                return
+        elif made.is_file():
+            made.unlink()
         versions = {"python": platform.python_version()} | {name: _version(name) for name in _PACKAGES}
         told = settings | {"begun": begun, "versions": versions, "commit": _commit()}
         self.write("config.json", json.dumps(told, indent=2, ensure_ascii=False) + "\n")

@@ -11,9 +11,8 @@ import torch
 
 from longfold_training.core.merge import merge
 from longfold_training.engines.local.policy import LocalPolicy, write_policy
-from longfold_training.errors import CheckpointError
 from longfold_training.policy_folder import tokenizer_hash, weights_hash
-from longfold_training.recipes import Export, Merge, Recipe
+from longfold_training.recipes import Export, Merge
 from longfold_training.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -25,7 +24,8 @@ def merged(recipe: Merge, out: Path, *, resume: bool, watch: Watch) -> Path:
     inputs = {"base": weights_hash(recipe.base)} | {
         f"sources.{number}": weights_hash(source) for number, source in enumerate(recipe.sources)
     }
-    folder, policy = _folder(out, recipe, inputs | {"tokenizer": tokenizer_hash(recipe.base)}, resume)
+    inputs["tokenizer"] = tokenizer_hash(recipe.base)
+    folder, policy = RunFolder(out, recipe, inputs, result="policy", resume=resume), out / "policy"
     if folder.finished:
         return policy
     report = merge(
@@ -43,16 +43,8 @@ def merged(recipe: Merge, out: Path, *, resume: bool, watch: Watch) -> Path:
 def exported(recipe: Export, out: Path, *, resume: bool) -> Path:
     """Write the policy with the type of weights that is asked for; returns `out`/policy. Raises `TrainingError`."""
     inputs = {"start": weights_hash(recipe.start), "tokenizer": tokenizer_hash(recipe.start)}
-    folder, policy = _folder(out, recipe, inputs, resume)
+    folder, policy = RunFolder(out, recipe, inputs, result="policy", resume=resume), out / "policy"
     if folder.finished:
         return policy
     weights = LocalPolicy(recipe.start, device="cpu").weights()
     return write_policy(policy, weights, like=recipe.start, dtype=getattr(torch, recipe.dtype))
-
-
-def _folder(out: Path, recipe: Recipe, inputs: dict[str, str], resume: bool) -> tuple[RunFolder, Path]:
-    """The run's folder, and its policy's, which nothing else is to stand in."""
-    policy = out / "policy"
-    if policy.exists() and not resume:
-        raise CheckpointError(f"{policy} exists already; choose another folder")
-    return RunFolder(out, recipe, inputs, result="policy", resume=resume), policy
