@@ -18,8 +18,12 @@ def recipe() -> Recipe:
     return load("demo/memory")
 
 
+def open_run(folder: Path, recipe: Recipe, data: str, *, resume: bool = False) -> RunFolder:
+    return RunFolder(folder, recipe, {"data": data}, result="policy", resume=resume)
+
+
 def begun(folder: Path, recipe: Recipe) -> RunFolder:
-    run = RunFolder(folder, recipe, {"data": "one"})
+    run = open_run(folder, recipe, "one")
     run.begin(0)
     for step in (1, 2, 3):
         run.record({"step": step, "reward": step / 10})
@@ -35,7 +39,7 @@ def test_it_says_what_was_run(tmp_path: Path, recipe: Recipe) -> None:
     assert told["inputs"] == {"data": "one"}
     assert told["versions"]["torch"] == torch.__version__
     assert len(told["commit"]) >= 40
-    RunFolder(tmp_path, recipe, {"data": "one"}, resume=True)
+    open_run(tmp_path, recipe, "one", resume=True)
     assert json.loads((tmp_path / "config.json").read_text())["begun"] == told["begun"]
 
 
@@ -43,7 +47,7 @@ def test_a_resumed_run_takes_the_later_steps_again(tmp_path: Path, recipe: Recip
     begun(tmp_path, recipe)
     with (tmp_path / "metrics.jsonl").open("a") as file:
         file.write('{"step": 4, "rew')
-    again = RunFolder(tmp_path, recipe, {"data": "one"}, resume=True)
+    again = open_run(tmp_path, recipe, "one", resume=True)
     assert again.goes_on and again.load() == {"step": 2}
     again.begin(2)
     again.record({"step": 3, "reward": 1.0})
@@ -54,16 +58,34 @@ def test_a_resumed_run_takes_the_later_steps_again(tmp_path: Path, recipe: Recip
 def test_it_is_not_overwritten_by_accident(tmp_path: Path, recipe: Recipe) -> None:
     begun(tmp_path, recipe)
     with pytest.raises(CheckpointError, match="go on with --resume, or choose another folder"):
-        RunFolder(tmp_path, recipe, {"data": "one"})
+        open_run(tmp_path, recipe, "one")
 
 
 def test_other_settings_or_inputs_do_not_go_on(tmp_path: Path, recipe: Recipe) -> None:
     begun(tmp_path, recipe)
     other = load("demo/memory", ["aepo.low=0.001", "seed=3"])
     with pytest.raises(CheckpointError, match=r"other settings \(recipe.aepo.low, recipe.seed\)"):
-        RunFolder(tmp_path, other, {"data": "one"}, resume=True)
-    with pytest.raises(CheckpointError, match=r"other settings \(inputs.data\)"):
-        RunFolder(tmp_path, recipe, {"data": "two"}, resume=True)
+        open_run(tmp_path, other, "one", resume=True)
+    with pytest.raises(CheckpointError, match=r"begun with other contents of its inputs \(data\); give"):
+        open_run(tmp_path, recipe, "two", resume=True)
+
+
+def test_what_is_finished_stays_for_the_same_inputs_only(tmp_path: Path, recipe: Recipe) -> None:
+    assert not open_run(tmp_path, recipe, "one", resume=True).finished
+    (tmp_path / "policy").mkdir()
+    assert open_run(tmp_path, recipe, "one", resume=True).finished
+    with pytest.raises(CheckpointError, match=r"\(recipe.seed\) and other contents of its inputs \(data\)"):
+        open_run(tmp_path, load("demo/memory", ["seed=3"]), "two", resume=True)
+    with pytest.raises(CheckpointError, match="policy exists already; choose another folder"):
+        open_run(tmp_path, recipe, "two")
+
+
+def test_a_run_begun_anew_is_not_finished_by_what_the_one_before_left(tmp_path: Path, recipe: Recipe) -> None:
+    result = tmp_path / "results.json"
+    result.write_text("{}")
+    assert not RunFolder(tmp_path, recipe, {"data": "two"}, result=result.name).finished
+    # Killed now and given again, it has to measure.
+    assert not RunFolder(tmp_path, recipe, {"data": "two"}, result=result.name, resume=True).finished
 
 
 def test_a_full_disk_keeps_the_last_checkpoint(tmp_path: Path, recipe: Recipe) -> None:
@@ -82,7 +104,7 @@ def test_a_checkpoint_that_is_none(tmp_path: Path, recipe: Recipe) -> None:
     begun(tmp_path, recipe)
     (tmp_path / "checkpoint.pt").write_bytes(b"nothing")
     with pytest.raises(CheckpointError, match="cannot read"):
-        RunFolder(tmp_path, recipe, {"data": "one"}, resume=True).load()
+        open_run(tmp_path, recipe, "one", resume=True).load()
 
 
 def test_tensorboard_holds_the_same_figures(tmp_path: Path, recipe: Recipe) -> None:

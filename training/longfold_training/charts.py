@@ -18,19 +18,19 @@ def chart(
     title: str,
     series: Mapping[str, Points],
     *,
-    levels: Mapping[str, float] | None = None,
     spans: Sequence[tuple[float, float]] = (),
 ) -> str:
     """A chart of named lines over steps.
 
-    levels: horizontal lines with their names. spans: stretches of x to shade. Points that are not finite leave a gap.
-    Returns an `<svg>` element; "" when there is no finite point.
+    spans: stretches of x to shade. Points that are not finite leave a gap; a line without a finite point is left out.
+    Returns an `<svg>` element; "" when no line is left.
     """
+    series = {name: line for name, line in series.items() if any(math.isfinite(y) for _, y in line)}
     points = [(x, y) for line in series.values() for x, y in line if math.isfinite(y)]
     if not points:
         return ""
     xs = _Axis([x for x, _ in points], _LEFT, _WIDTH - _RIGHT)
-    ys = _Axis([y for _, y in points] + list((levels or {}).values()), _HEIGHT - _BOTTOM, _TOP)
+    ys = _Axis([y for _, y in points], _HEIGHT - _BOTTOM, _TOP)
     parts = [
         f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escape(title)}">',
         f'<text class="title" x="{_LEFT}" y="16">{escape(title)}</text>',
@@ -48,18 +48,13 @@ def chart(
         parts.append(f'<text class="tick end" x="{_LEFT - 6}" y="{ys.at(value) + 4:.1f}">{value:g}</text>')
     for value in xs.ticks(finest=1.0):
         parts.append(f'<text class="tick mid" x="{xs.at(value):.1f}" y="{_HEIGHT - 8}">{value:g}</text>')
-    for name, value in (levels or {}).items():
-        parts.append(
-            f'<line class="level" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{ys.at(value):.1f}" y2="{ys.at(value):.1f}"/>'
-        )
-        parts.append(f'<text class="tick end" x="{_WIDTH - _RIGHT}" y="{ys.at(value) - 4:.1f}">{escape(name)}</text>')
     for number, (name, line) in enumerate(series.items()):
         colour = COLOURS[number % len(COLOURS)]
         parts += [
             f'<polyline stroke="{colour}" points="{" ".join(f"{xs.at(x):.1f},{ys.at(y):.1f}" for x, y in run)}"/>'
             for run in _runs(line)
         ]
-        x, y = next((point for point in reversed(line) if math.isfinite(point[1])), points[0])
+        x, y = next(point for point in reversed(line) if math.isfinite(point[1]))
         parts.append(
             f'<circle fill="{colour}" cx="{xs.at(x):.1f}" cy="{ys.at(y):.1f}" r="3">'
             f"<title>{escape(name)} {y:g}</title></circle>"

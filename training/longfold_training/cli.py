@@ -63,7 +63,11 @@ def _stage_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser
         help="a value of the recipe, such as optimiser.learning_rate=1e-4; may be given several times",
     )
     stage.add_argument("--out", type=Path, metavar="DIR", help="run folder (needed unless --dry-run)")
-    stage.add_argument("--resume", action="store_true", help="go on from the checkpoint in DIR, where there is one")
+    stage.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on from the checkpoint in DIR, where there is one; what is finished stays",
+    )
     stage.add_argument("--threads", type=_positive, default=None, help="cores to use (default: torch's choice)")
     stage.add_argument(
         "--dry-run", action="store_true", help="check the recipe, print it with all its defaults, run nothing"

@@ -1,4 +1,5 @@
-"""A policy's folder but for its weights: whether it is one, which tokenizer it has, which type. Knows no torch."""
+"""A policy's folder without its tensors: whether it is one, the identities of its tokenizer and weights, their type.
+Knows no torch."""
 
 from __future__ import annotations
 
@@ -29,6 +30,23 @@ def tokenizer_hash(folder: Path) -> str:
     """Identity of a policy's tokenizer, as `longfold_agent.tokens` names it. Raises `CheckpointError` without one."""
     check_folder(folder)
     return "sha256:" + hashlib.sha256((folder / "tokenizer.json").read_bytes()).hexdigest()
+
+
+def weights_hash(folder: Path) -> str:
+    """Identity of a policy's network: config.json and the weights' files, byte by byte, read as a stream.
+
+    Raises `CheckpointError` where the folder is none or cannot be read.
+    """
+    check_folder(folder)
+    found = hashlib.sha256()
+    try:
+        for path in sorted(folder.iterdir()):
+            if path.name == "config.json" or path.suffix in (".safetensors", ".bin"):
+                with path.open("rb") as file:
+                    found.update(f"{path.name} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
+    except OSError as error:
+        raise CheckpointError(f"cannot read the policy {folder}: {error.strerror}") from error
+    return "sha256:" + found.hexdigest()
 
 
 def name_type(folder: Path, dtype: str) -> None:

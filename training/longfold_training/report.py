@@ -21,7 +21,7 @@ td.number { text-align: right; font-variant-numeric: tabular-nums }
 .charts { display: grid; grid-template-columns: repeat(auto-fill, minmax(420px, 1fr)); gap: 1rem }
 svg { width: 100% } svg text { fill: var(--ink); font-size: 11px } svg .title { font-size: 13px; font-weight: 600 }
 svg .end { text-anchor: end } svg .mid { text-anchor: middle } svg polyline { fill: none; stroke-width: 1.6 }
-svg .grid { stroke: var(--faint) } svg .level { stroke: var(--ink); stroke-dasharray: 4 3 }
+svg .grid { stroke: var(--faint) }
 svg .span { fill: #e69f0033 }
 .legend span { margin-right: 1rem; font-size: 12px } .legend i { display: inline-block; width: 10px; height: 10px;
   margin-right: 4px }
@@ -139,16 +139,11 @@ def _accuracy(runs: Sequence[_Run]) -> str:
 
 
 def _stage(run: _Run) -> str:
-    aepo = run.recipe.get("aepo", {})
-    entropies = run.line("entropy")
-    unit = entropies[0][1] if aepo.get("unit") == "first" and entropies else 1.0
-    bounds = {"high": aepo["high"] * unit, "low": aepo["low"] * unit} if aepo.get("enabled") else {}
     drawn = [
         chart("score, and reward where it is another", {"reward": run.line("reward")} | run.lines("score/")),
         chart(
             "entropy, nats (shaded: negative advantages masked)",
-            {"entropy": entropies},
-            levels=bounds,
+            {"entropy": run.line("entropy"), "low": run.line("entropy_low"), "high": run.line("entropy_high")},
             spans=_masked(run.line("masking")),
         ),
         chart("mean size of the advantage, by task", run.lines("advantage/")),

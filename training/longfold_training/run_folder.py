@@ -29,23 +29,37 @@ _PACKAGES = ("longfold-training", "torch", "transformers", "peft")
 class RunFolder:
     """The folder of one run of one recipe.
 
-    inputs: identities of what the recipe only names (hashes of data and tokenizer, the profile's version). A run goes
-    on only with the same recipe and the same inputs.
+    inputs: identities of what the recipe only names (hashes of data, tokenizer and weights, the profile's version). A
+    run goes on only with the same recipe and the same inputs.
+    result: what is there when the run has ended, within the folder. A file that is there is removed when the run begins
+    anew, so that nobody takes it for this run's; a policy is not.
 
-    Raises `CheckpointError` when there is a checkpoint and `resume` is false, or `resume` is true and the recipe or the
-    inputs differ from those it was begun with; `StorageError` when the folder cannot be written.
+    Raises `CheckpointError` when there is a checkpoint or a policy and `resume` is false, or `resume` is true and the
+    recipe or the inputs differ from those that the checkpoint or the result comes from; `StorageError` when the folder
+    cannot be written.
     """
 
-    def __init__(self, folder: Path, recipe: Recipe, inputs: Mapping[str, str], *, resume: bool = False) -> None:
+    def __init__(
+        self, folder: Path, recipe: Recipe, inputs: Mapping[str, str], *, result: str, resume: bool = False
+    ) -> None:
         self.folder = folder
+        made = folder / result
+        self.finished = resume and made.exists()
+        """Whether there is nothing left to do."""
         self._tensorboard: _Writer | None = None
         settings = {"recipe": recipe.model_dump(mode="json"), "inputs": dict(inputs)}
         self.goes_on = self._checkpoint.exists()
         if self.goes_on and not resume:
             raise CheckpointError(f"{folder} holds a run that was begun; go on with --resume, or choose another folder")
+        if made.is_dir() and not resume:
+            raise CheckpointError(f"{made} exists already; choose another folder")
         begun = datetime.now(UTC).isoformat(timespec="seconds")
-        if self.goes_on:
+        if self.goes_on or self.finished:
             begun = self._same(settings).get("begun", begun)
+            if self.finished:
+                return
+        elif made.is_file():
+            made.unlink()
         versions = {"python": platform.python_version()} | {name: _version(name) for name in _PACKAGES}
         told = settings | {"begun": begun, "versions": versions, "commit": _commit()}
         self.write("config.json", json.dumps(told, indent=2, ensure_ascii=False) + "\n")
@@ -112,10 +126,13 @@ class RunFolder:
         except (OSError, ValueError) as error:
             raise CheckpointError(f"cannot read {self.folder / 'config.json'}, so the run cannot go on") from error
         differing = sorted(_differences(before, settings))
-        if differing:
+        inputs = [name.removeprefix("inputs.") for name in differing if name.startswith("inputs.")]
+        own = [name for name in differing if not name.startswith("inputs.")]
+        told = [f"other settings ({', '.join(own)})"] if own else []
+        told += [f"other contents of its inputs ({', '.join(inputs)})"] if inputs else []
+        if told:
             raise CheckpointError(
-                f"{self.folder} was begun with other settings ({', '.join(differing)}); give the same ones, or choose "
-                "another folder"
+                f"{self.folder} was begun with {' and '.join(told)}; give the same ones, or choose another folder"
             )
         return before
 

@@ -9,7 +9,8 @@
 #   STEPS=2 QUESTIONS=3 DOCUMENTS=20 training/runs/demo.sh     # every stage, but short: to see that it runs
 #
 # The warm start takes about an hour; WARM=FOLDER begins with a policy folder that is there already.
-# A run that was killed goes on where it was: give the same command again.
+# A run that was killed goes on where it was: give the same command again. What is finished stays, and over other weights or
+# data than it was begun with a stage is refused.
 set -euo pipefail
 
 RUN=${RUN:-runs/demo}
@@ -20,14 +21,11 @@ DOCUMENTS=${DOCUMENTS:-}
 THREADS=${THREADS:-2}
 TRAIN=${TRAIN:-longfold-train}
 
-# stage NAME RECIPE [KEY=VALUE ...]: one stage into $RUN/NAME; a stage that has finished is not run again.
+# stage NAME RECIPE [KEY=VALUE ...]: one stage into $RUN/NAME; one that has finished is left as it is.
 stage() {
-  local name=$1 recipe=$2 settings=() made
+  local name=$1 recipe=$2 settings=()
   shift 2
   for setting in "$@"; do settings+=(--set "$setting"); done
-  for made in "$RUN/$name/policy/config.json" "$RUN/$name/problems.jsonl" "$RUN/$name/results.json"; do
-    if [ -e "$made" ]; then echo "== $name: done before"; return; fi
-  done
   echo "== $name"
   "$TRAIN" run "$recipe" --out "$RUN/$name" --resume --threads "$THREADS" --set "seed=$SEED" "${settings[@]}"
 }
@@ -51,9 +49,10 @@ problems() {
   stage "$1" demo/problems "start=$WARM" "chunks=$2" "chunk_tokens=$3" ${DOCUMENTS:+"documents=$DOCUMENTS"}
 }
 
-# select_for NAME START DATA LENGTH: of the data for a stage, what the policy before it answers sometimes.
+# select_for NAME START DATA CHUNK INPUT: of the data for a stage, what the policy before it answers sometimes. What it always
+# answers, which on short texts is most, has no gradient.
 select_for() {
-  stage "$1" demo/select "start=$2" "data=$RUN/$3/problems.jsonl" "limits.chunk_tokens=$4" "limits.input_tokens=$4"
+  stage "$1" demo/select "start=$2" "data=$RUN/$3/problems.jsonl" "limits.chunk_tokens=$4" "limits.input_tokens=$5"
 }
 
 # 1. Warm start: imitation of a programmatic teacher, from random weights.
@@ -69,30 +68,27 @@ start=$WARM
 for length in 128 192 256; do
   number=$((${number:-0} + 1))
   problems "problems-$number" "[1, 1]" "$((length - 16))"   # some room: a service cuts by rules of its own
-  data=problems-$number
-  if [ "$number" -gt 1 ]; then
-    select_for "select-$number" "$start" "$data" "$length"
-    data=select-$number
-  fi
-  reinforce "full-context-$number" demo/full-context "$start" "$data" \
+  select_for "select-$number" "$start" "problems-$number" "$length" "$length"
+  reinforce "full-context-$number" demo/full-context "$start" "select-$number" \
     "limits.chunk_tokens=$length" "limits.input_tokens=$length"
   start=$RUN/full-context-$number/policy
 done
 
 # 3. Memory RL on documents of several chunks, from stage 3.
 problems problems-memory "[2, 6]" 240
-reinforce memory demo/memory "$start" problems-memory
+select_for select-memory "$start" problems-memory 256 2048
+reinforce memory demo/memory "$start" select-memory
 
 # 4. SCE merge of the memory expert and stage 3; their common ancestor is the warm start.
 stage merge demo/merge "base=$WARM" "sources=[\"$start\", \"$RUN/memory/policy\"]"
 evaluate merge "$RUN/merge/policy"
 
 # 5. Full-context RL once more, from the merge.
-select_for select-4 "$RUN/merge/policy" problems-3 256
+select_for select-4 "$RUN/merge/policy" problems-3 256 256
 reinforce full-context-4 demo/full-context "$RUN/merge/policy" select-4
 
 # 6. The policy as it is served, and the report.
 stage export demo/export "start=$RUN/full-context-4/policy"
-evaluate export "$RUN/export/policy"   # bfloat16 rounds small updates away: what is served is measured as well
+evaluate export "$RUN/export/policy"   # what is served is measured as well
 "$TRAIN" report "$RUN" --out "$RUN/report.html"
 echo "policy: $RUN/export/policy    report: $RUN/report.html"

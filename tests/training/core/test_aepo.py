@@ -28,15 +28,34 @@ def test_the_start_state_holds_until_the_first_crossing() -> None:
     assert [aepo.observe(entropy) for entropy in (0.2, 0.3, 0.1, 0.05, 0.2)] == [True, True, True, False, False]
 
 
-def test_thresholds_may_be_times_the_first_batch_s_entropy() -> None:
+FIRST_BATCHES = [0.08, 0.02, 0.018, 0.022, 0.02]
+"""An outlier comes first; the medians are 0.08, 0.05, 0.02, 0.021 and 0.02."""
+
+
+def test_thresholds_may_be_times_the_first_batches_median_entropy() -> None:
     aepo = AEPO(Thresholds(0.5, 1.5, unit="first"))
-    assert [aepo.observe(entropy) for entropy in (0.02, 0.03, 0.031, 0.011, 0.009)] == [
-        False, False, True, True, False,
-    ]  # fmt: skip
-    again = AEPO(Thresholds(0.5, 1.5, unit="first"))
-    again.load_state_dict(json.loads(json.dumps(aepo.state_dict())))
-    # Of the run's first batch, not of the first one after a restart.
-    assert [again.observe(entropy) for entropy in (0.029, 0.031)] == [False, True]
+    assert aepo.bounds == (0, 0)
+    units = []
+    for entropy in FIRST_BATCHES:
+        aepo.observe(entropy)
+        low, high = aepo.bounds
+        assert high == pytest.approx(3 * low)
+        units.append(2 * low)
+    assert units == pytest.approx([0.08, 0.05, 0.02, 0.021, 0.02])
+    # From the sixth batch on they stand.
+    assert [aepo.observe(entropy) for entropy in (0.03, 0.031, 0.011, 0.009)] == [False, True, True, False]
+    assert aepo.bounds == pytest.approx((0.01, 0.03))
+
+
+@pytest.mark.parametrize("cut", range(1, len(FIRST_BATCHES) + 1))
+def test_the_first_batches_are_the_run_s_not_those_after_a_restart(cut: int) -> None:
+    before, after = (AEPO(Thresholds(0.5, 1.5, unit="first")) for _ in range(2))
+    for entropy in FIRST_BATCHES[:cut]:
+        before.observe(entropy)
+    after.load_state_dict(json.loads(json.dumps(before.state_dict())))
+    for entropy in [*FIRST_BATCHES[cut:], 1.0, 1.0, 1.0]:
+        after.observe(entropy)
+    assert after.bounds == pytest.approx((0.01, 0.03))
 
 
 def test_masking_silences_negative_advantages_only() -> None:
@@ -78,7 +97,14 @@ def test_an_entropy_that_is_not_a_number_stops() -> None:
 
 
 @pytest.mark.parametrize(
-    "state", [{}, {"masking": 1, "switches": 0}, {"masking": True}, {"masking": True, "switches": 1, "first": "x"}]
+    "state",
+    [
+        {},
+        {"masking": 1, "switches": 0, "first": []},
+        {"masking": True},
+        {"masking": True, "switches": 1, "first": 0.2},
+        {"masking": True, "switches": 1, "first": ["x"]},
+    ],
 )
 def test_a_foreign_state_is_refused(state: dict[str, object]) -> None:
     with pytest.raises(CheckpointError, match="entropy controller"):

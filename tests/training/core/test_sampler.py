@@ -71,7 +71,8 @@ def test_the_paper_s_batch_of_128_over_five_tasks() -> None:
 
 def test_a_small_task_repeats_more_often_than_a_large_one() -> None:
     tasks = labels({"small": 4, "large": 40})
-    drawn = [position for batch, _ in zip(TaskBalanced(tasks, 8), range(20), strict=False) for position in batch]
+    sampler = TaskBalanced(tasks, 8)
+    drawn = [position for _ in range(20) for position in sampler.draw()]
     counts = Counter(drawn)
     assert {counts[position] for position in range(4)} == {20}
     assert {counts[position] for position in range(4, 44)} == {2}

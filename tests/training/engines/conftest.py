@@ -44,9 +44,8 @@ def policy(random_folder: Path) -> LocalPolicy:
 @pytest.fixture
 def recipe() -> Callable[..., Reinforce]:
     def make(*settings: str) -> Reinforce:
-        made: Recipe = load(
-            "demo/memory", ["aepo.enabled=false", "aepo.unit=nats", "optimiser.learning_rate=0.01", *settings]
-        )
+        usual = ["aepo.enabled=false", "aepo.unit=nats", "optimiser.learning_rate=0.01", "rollouts.temperature=0.7"]
+        made: Recipe = load("demo/memory", [*usual, *settings])
         assert isinstance(made, Reinforce)
         return made
 

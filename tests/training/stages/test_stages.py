@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,13 +18,18 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from longfold_agent.profiles.demo import KEEP
+from longfold_training.engines.local.policy import LocalPolicy
 from longfold_training.errors import CheckpointError, DataError, DivergedError, RecipeError, StorageError
 from longfold_training.recipes import load
 from longfold_training.stages import missing, run
 
 Bigram = Callable[[Mapping[str, Mapping[str, float]]], Path]
 Letters = Callable[..., Path]
+SURE = ("rollouts.temperature=0.7", "rollouts.top_p=0.95")
+"""What `bigram` is certain of, it then always says."""
 LEARN = (
+    *SURE,
     "steps=5", "questions=4", "rollouts.group=4", "limits.chunk_tokens=64", "optimiser.learning_rate=0.005",
     "checkpoint_every=2", "aepo.enabled=false",
 )  # fmt: skip
@@ -65,7 +71,7 @@ def test_the_whole_way(bigram: Bigram, letters: Letters, tmp_path: Path) -> None
     merged = run(load("demo/merge", [f"base={start}", f'sources=["{policy}", "{full}"]']), tmp_path / "merge")
     assert merged is not None
     assert json.loads((tmp_path / "merge" / "merge.json").read_text())["changed"] > 0.5
-    exported = run(load("demo/export", [f"start={merged}"]), tmp_path / "export")
+    exported = run(load("demo/export", [f"start={merged}", "dtype=bfloat16"]), tmp_path / "export")
     assert exported is not None
     assert {tensor.dtype for tensor in weights(exported).values()} == {torch.bfloat16}
     assert json.loads((exported / "config.json").read_text())["dtype"] == "bfloat16"
@@ -116,6 +122,55 @@ def test_a_resumed_run_is_the_unbroken_one(bigram: Bigram, letters: Letters, tmp
     assert rows(broken) == rows(tmp_path / "whole")
     assert same(whole, resumed)
     assert not list(broken.rglob("*.part*"))
+
+
+def test_over_changed_start_weights_no_stage_goes_on(bigram: Bigram, letters: Letters, tmp_path: Path) -> None:
+    start, data = bigram({}), letters()
+    inputs = [f"start={start}", f"data={data}", "limits.chunk_tokens=64"]
+    stages = {
+        "stopped": load("demo/memory", [*LEARN, *inputs]),
+        "trained": load("demo/memory", [*LEARN, *inputs, "steps=1"]),
+        "evaluated": load("demo/evaluate", inputs),
+        "selected": load("demo/select", [*inputs, "rollouts.group=2", *SURE]),
+        "exported": load("demo/export", inputs[:1]),
+    }
+    made = {name: run(recipe, tmp_path / name, stopped=lambda: True) for name, recipe in stages.items()}
+    assert made["stopped"] is None
+    told = json.loads((tmp_path / "stopped" / "config.json").read_text())["inputs"]["start"]
+    # What is finished stays as it is.
+    made.pop("stopped")
+    files = {path: path.stat().st_mtime_ns for name in made for path in (tmp_path / name).rglob("*.*")}
+    for name, result in made.items():
+        assert result is not None and run(stages[name], tmp_path / name, resume=True) == result
+    assert {path: path.stat().st_mtime_ns for path in files} == files
+    shutil.copyfile(bigram({"<ans>": {"A": 11.0}}) / "model.safetensors", start / "model.safetensors")
+    for name, recipe in stages.items():
+        with pytest.raises(
+            CheckpointError, match=rf"{name} was begun with other contents of its inputs \(start\); give"
+        ):
+            run(recipe, tmp_path / name, resume=True)
+    # In a folder of their own they are what they were, over the new weights.
+    assert run(stages["exported"], tmp_path / "again") is not None
+    assert json.loads((tmp_path / "again" / "config.json").read_text())["inputs"]["start"] != told
+
+
+def test_a_small_update_survives_the_way_to_what_is_served(bigram: Bigram, letters: Letters, tmp_path: Path) -> None:
+    warm = run(load("demo/export", [f"start={bigram({})}", "dtype=bfloat16"]), tmp_path / "warm")
+    assert warm is not None
+    settings = [*LEARN, f"start={warm}", f"data={letters()}", "steps=1", "optimiser.learning_rate=1e-5"]
+    trained = run(load("demo/memory", settings), tmp_path / "trained")
+    before = LocalPolicy(warm, device="cpu").weights()
+
+    def moved(policy: Path | None) -> int:
+        assert policy is not None
+        after = LocalPolicy(policy, device="cpu").weights()
+        # Beside zero bfloat16 is as fine as anywhere; what counts are weights that have a size.
+        return sum(int(((after[name] != weight) & (weight.abs() > 0.01)).sum()) for name, weight in before.items())
+
+    assert moved(trained) > 0
+    assert moved(run(load("demo/export", [f"start={trained}"]), tmp_path / "export")) == moved(trained)
+    half = run(load("demo/export", [f"start={trained}", "dtype=bfloat16"]), tmp_path / "half")
+    assert moved(half) == 0
 
 
 def test_a_run_that_leaves_the_numbers_keeps_the_last_good_checkpoint(
@@ -264,6 +319,57 @@ def test_a_judge_decides_what_no_rule_can_tell(
     ]  # fmt: skip
 
 
+def test_a_served_policy_is_asked_where_the_recipe_names_one(bigram: Bigram, letters: Letters, tmp_path: Path) -> None:
+    asked: list[dict[str, Any]] = []
+
+    class Server(BaseHTTPRequestHandler):
+        """A vLLM whose policy keeps, and answers A in every second of its seeds."""
+
+        def do_GET(self) -> None:
+            self.tell({"data": [{"id": "policy", "max_model_len": 4096}]})
+
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+            asked.append(body)
+            reads = body["prompt"].endswith("<out>")
+            said = KEEP if reads else ord("A") if body["seed"] % 2 else ord("B")
+            choice = {
+                "text": "<keep>" if reads else chr(said), "finish_reason": "stop", "token_ids": [said],
+                "prompt_token_ids": [1], "logprobs": {"token_logprobs": [0.0]},
+            }  # fmt: skip
+            if reads:
+                choice["stop_reason"] = KEEP
+            self.tell({"choices": [choice], "usage": {"prompt_tokens": 1, "completion_tokens": 1}})
+
+        def tell(self, payload: dict[str, Any]) -> None:
+            told = json.dumps(payload).encode()
+            self.send_response(200)
+            self.send_header("content-length", str(len(told)))
+            self.end_headers()
+            self.wfile.write(told)
+
+        def log_message(self, format: str, *args: object) -> None:
+            return
+
+    start = bigram({})
+    # What serves has the weights; here they are not even read.
+    (start / "model.safetensors").write_bytes(b"elsewhere")
+    with ThreadingHTTPServer(("127.0.0.1", 0), Server) as server:
+        Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        settings = [f"start={start}", f"data={letters()}", "limits.chunk_tokens=64", "rollouts.group=6", *SURE]
+        settings += [f"url=http://127.0.0.1:{server.server_port}/v1", "limits.input_tokens=9000"]
+        try:
+            made = run(load("demo/select", settings), tmp_path / "run")
+        finally:
+            server.shutdown()
+    assert made is not None
+    measured = [json.loads(line) for line in (tmp_path / "run" / "rewards.jsonl").read_text().splitlines()]
+    seeds = [body["seed"] for body in asked if body["prompt"].endswith("<ans>")]
+    assert len(seeds) == 4 * 6 and len(asked) == 4 * 6 * 3
+    assert sum(sum(one["rewards"]) for one in measured) == sum(seed % 2 for seed in seeds) > 0
+    assert {body["temperature"] for body in asked} == {0.7}
+
+
 def test_select_keeps_what_can_still_teach(bigram: Bigram, letters: Letters, tmp_path: Path) -> None:
     settings = [
         "limits.chunk_tokens=64",
@@ -271,6 +377,7 @@ def test_select_keeps_what_can_still_teach(bigram: Bigram, letters: Letters, tmp
         f"data={letters(3)}",
         "rollouts.group=6",
         "least=0",
+        *SURE,
     ]
     made = run(load("demo/select", [f"start={bigram({})}", *settings]), tmp_path / "open")
     assert made is not None

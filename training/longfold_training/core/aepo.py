@@ -10,11 +10,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from statistics import median
 from typing import Any, Literal
 
 from torch import Tensor
 
 from longfold_training.errors import CheckpointError, DivergedError
+
+FIRST = 5
+"""Batches whose median entropy is the unit "first": one outlier among them, or two, do not move it far, and over so few
+updates the policy does not either."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +38,9 @@ class Thresholds:
             keep all. It has no memory and lets negative gradients act above `high`, where they raise the entropy
             further; it is here to be compared with. (That code also averages the entropy over tokens; here both rules
             see Eq. 11's mean over responses.)
-        unit: "nats", or "first": times the entropy of the first batch observed, for a policy whose entropy nobody has
-            measured; 0.5 and 1.5 are Figure 11's ends around their middle.
+        unit: "nats", or "first": times the median entropy of the first `FIRST` batches, before that of those seen so
+            far; for a policy whose entropy nobody has measured. Not the paper's: 0.5 and 1.5 are Figure 11's ends
+            around their middle.
 
     Raises:
         ValueError: Not 0 <= low < high, or a threshold is not finite.
@@ -60,8 +66,16 @@ class AEPO:
         """Whether negative advantages are masked at present."""
         self.switches = 0
         """How often `masking` has changed."""
-        self.first: float | None = None
-        """Entropy of the first batch, nats; None before it."""
+        self.first: list[float] = []
+        """Entropies of the first batches, nats, at most `FIRST`."""
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """Low and high, nats. With the unit "first" they move until `FIRST` batches were observed; (0, 0) before the
+        first."""
+        told = self.thresholds
+        unit = 1.0 if told.unit == "nats" else median(self.first) if self.first else 0.0
+        return told.low * unit, told.high * unit
 
     def observe(self, entropy: float) -> bool:
         """Take the entropy H(pi, B) of the present batch (nats, `batch_entropy`); returns the new `masking`.
@@ -71,10 +85,9 @@ class AEPO:
         """
         if not math.isfinite(entropy):
             raise DivergedError(f"the policy's entropy is {entropy}")
-        if self.first is None:
-            self.first = entropy
-        unit = self.first if self.thresholds.unit == "first" else 1.0
-        low, high = self.thresholds.low * unit, self.thresholds.high * unit
+        if len(self.first) < FIRST:
+            self.first.append(entropy)
+        low, high = self.bounds
         before = self.masking
         if self.thresholds.rule == "snippet":
             self.masking = low < entropy < high
@@ -107,7 +120,7 @@ class AEPO:
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint keeps, as plain values."""
-        return {"masking": self.masking, "switches": self.switches, "first": self.first}
+        return {"masking": self.masking, "switches": self.switches, "first": list(self.first)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on where `state_dict` was taken.
@@ -116,6 +129,11 @@ class AEPO:
             CheckpointError: The state is not one of this controller's.
         """
         masking, switches, first = state.get("masking"), state.get("switches"), state.get("first")
-        if not isinstance(masking, bool) or not isinstance(switches, int) or not isinstance(first, float | None):
+        if (
+            not isinstance(masking, bool)
+            or not isinstance(switches, int)
+            or not isinstance(first, list)
+            or not all(isinstance(entropy, float) for entropy in first)
+        ):
             raise CheckpointError("the checkpoint holds no state of the entropy controller")
-        self.masking, self.switches, self.first = masking, switches, first
+        self.masking, self.switches, self.first = masking, switches, list(first)

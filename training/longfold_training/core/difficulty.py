@@ -43,18 +43,13 @@ class Measured:
         return math.fsum(self.rewards) / len(self.rewards)
 
 
-def pass_at_k(attempts: int, right: int, k: int) -> float:
+def pass_at_k(attempts: int, right: int, k: int) -> Fraction:
     """Chance that at least one of k attempts is right, estimated without bias from n >= k: 1 - C(n - c, k) / C(n, k)
-    (Chen et al. 2021, Eq. 1).
+    (Chen et al. 2021, Eq. 1). Exact, so that a rate on the edge of a bin lands in the bin it belongs to.
 
     Raises:
         DataError: Not 1 <= k <= attempts, or not 0 <= right <= attempts.
     """
-    return float(_pass_at_k(attempts, right, k))
-
-
-def _pass_at_k(attempts: int, right: int, k: int) -> Fraction:
-    # Exact, so that a rate on the edge of a bin lands in the bin it belongs to.
     if not (1 <= k <= attempts and 0 <= right <= attempts):
         raise DataError(f"pass@{k} is undefined for {right} right answers in {attempts} attempts")
     return 1 - Fraction(math.comb(attempts - right, k), math.comb(attempts, k))
@@ -78,7 +73,7 @@ def by_bin(measured: Sequence[Measured], k: int = 1, bins: int = 5, passes: floa
     found: list[list[Measured]] = [[] for _ in range(bins)]
     for question in measured:
         right = sum(reward >= passes for reward in question.rewards)
-        chance = _pass_at_k(len(question.rewards), right, k)
+        chance = pass_at_k(len(question.rewards), right, k)
         found[min(int(chance * bins), bins - 1)].append(question)
     return found
 
@@ -143,7 +138,7 @@ def retrospective(
             rest, so that batches over all tasks can be made of what an able policy leaves.
 
     Returns:
-        The questions in their order; fewer than `count` where fewer stay.
+        The questions in their order; fewer than `count` where fewer stay, more where `least` asks for them.
 
     Raises:
         DataError: Not 0 <= hardest < easiest <= 1, or nothing stays.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from random import Random
 from typing import Any
 
@@ -52,10 +52,6 @@ class TaskBalanced:
         self._origin = hashlib.sha256(json.dumps([batch, seed, list(tasks)]).encode()).hexdigest()
         self._rounds = dict.fromkeys(self._members, 0)
         self._left: dict[str, list[int]] = {task: [] for task in self._members}
-
-    def __iter__(self) -> Iterator[list[int]]:
-        while True:
-            yield self.draw()
 
     def draw(self) -> list[int]:
         """Positions of the next batch's questions, all different, in random order."""

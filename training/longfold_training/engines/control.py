@@ -73,15 +73,18 @@ class Controller:
         entropy = batch_entropy(trajectory_entropies(entropies, mask, owners, len(trajectories)))
         if not math.isfinite(entropy):
             raise DivergedError(f"the policy's entropy is {entropy}")
-        used = found
+        used, bounds = found, dict[str, float]()
         if self.aepo is not None:
             self.aepo.observe(entropy)
+            low, high = self.aepo.bounds
+            bounds = {"entropy_low": low, "entropy_high": high}
             rewards = torch.tensor([trajectory.reward for trajectory in trajectories], dtype=torch.float64)
             used = self.aepo.apply(found, rewards)
         if self._clipping is not None:
             mask = indicator(self._clipping, used, entropies, mask, owners)
         figures = {
             "entropy": entropy,
+            **bounds,
             "masking": float(self.aepo is not None and self.aepo.masking),
             "groups": float(len(groups(trajectories))),
             "groups_without_gradient": float(len(flat_groups(trajectories))),

@@ -72,7 +72,7 @@ class Aepo(Section):
     rule: Literal["paper", "snippet"] = "paper"
     """Section 4.4 with hysteresis, or what the published code does instead (`core/aepo.py` tells the difference)."""
     unit: Literal["nats", "first"] = "nats"
-    """Of `low` and `high`: nats, or times the entropy of the run's first batch (0.5 and 1.5, say)."""
+    """Of `low` and `high`: nats, or times the median entropy of the run's first batches (0.5 and 1.5, say)."""
     low: Annotated[float, Field(ge=0)] = 0.1
     """Below it, negative gradients come back."""
     high: Positive = 0.3
@@ -202,7 +202,15 @@ class Reinforce(Reading):
         return self
 
 
-class Evaluate(Reading):
+class Attempting(Reading):
+    """A stage that attempts questions and changes no weights."""
+
+    url: str = ""
+    """Base URL of a vLLM that serves `start`, for policies that one process does not hold or samples too slowly from;
+    `precision`, `device` and `tokens_at_once` then mean nothing. "" samples in this process."""
+
+
+class Evaluate(Attempting):
     """Mean reward of greedy or sampled answers, by task and family."""
 
     kind: Literal["evaluate"]
@@ -211,7 +219,7 @@ class Evaluate(Reading):
     top_p: Annotated[float, Field(gt=0, le=1)] = 0.95
 
 
-class Select(Reading):
+class Select(Attempting):
     """Difficulty-aware retrospective sampling (4.1): tries each question with the limits of the stage to come, and
     keeps what can still teach."""
 
@@ -279,7 +287,11 @@ class Export(Stage):
 
     kind: Literal["export"]
     start: Path
-    precision: Literal["bfloat16", "float32"] = "bfloat16"
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Type of the weights. float32 is what training leaves, and an export that is never worse than what was trained.
+    bfloat16 halves the folder, and takes back every change below half of its step, 1/512 to 1/256 of a weight's size:
+    most of what RL changes in a policy that came in bfloat16. Nothing is lost by it where sampling in training was
+    `precision = "bfloat16"`, or where the engine computes in bfloat16 in either case: measure the export."""
 
 
 Recipe = Annotated[Reinforce | Evaluate | Select | Merge | Problems | Export, Field(discriminator="kind")]

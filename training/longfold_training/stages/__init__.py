@@ -28,8 +28,10 @@ def run(
 ) -> Path | None:
     """Run a stage into the folder `out`; returns what the next stage starts from, or None when it was stopped.
 
-    resume: go on from the folder's checkpoint where it has one. stopped: asked after every step of training; when it
-    says yes, a checkpoint is written and the stage ends early. The other kinds are not resumed: they begin anew.
+    resume: go on from the folder's checkpoint where it has one (training only), and leave what is finished as it is;
+    both only with the same recipe and the same contents of all that it names. A stage of another kind that is not
+    finished begins anew. stopped: asked after every step of training; when it says yes, a checkpoint is written and the
+    stage ends early.
 
     reinforce, merge, export give `out`/policy; select, problems give `out`/problems.jsonl; evaluate `out`/results.json.
     Raises `TrainingError`, and `AgentError` of the agent.
@@ -42,23 +44,23 @@ def run(
         case Evaluate():
             from longfold_training.stages.evaluate import evaluate
 
-            return evaluate(recipe, out, watch=watch)
+            return evaluate(recipe, out, resume=resume, watch=watch)
         case Select():
             from longfold_training.stages.select import select
 
-            return select(recipe, out, watch=watch)
+            return select(recipe, out, resume=resume, watch=watch)
         case Problems():
             from longfold_training.stages.problems import problems
 
-            return problems(recipe, out, watch=watch)
+            return problems(recipe, out, resume=resume, watch=watch)
         case Merge():
             from longfold_training.stages.weights import merged
 
-            return merged(recipe, out, watch=watch)
+            return merged(recipe, out, resume=resume, watch=watch)
         case Export():
             from longfold_training.stages.weights import exported
 
-            return exported(recipe, out)
+            return exported(recipe, out, resume=resume)
 
 
 def missing(recipe: Recipe) -> list[str]:

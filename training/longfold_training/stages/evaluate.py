@@ -13,7 +13,7 @@ from longfold_training.engines.local.policy import LocalPolicy
 from longfold_training.episodes import Episode, rates
 from longfold_training.recipes import Evaluate
 from longfold_training.run_folder import RunFolder
-from longfold_training.stages.reading import Material, collector, open_policy, prepare
+from longfold_training.stages.reading import Material, collector, policy_of, prepare
 
 if TYPE_CHECKING:
     from longfold_training.stages import Watch
@@ -22,14 +22,16 @@ AT_ONCE = 32
 """Problems attempted side by side."""
 
 
-def evaluate(recipe: Evaluate, out: Path, *, watch: Watch) -> Path:
+def evaluate(recipe: Evaluate, out: Path, *, resume: bool, watch: Watch) -> Path:
     """Answer every problem once; returns `out`/results.json. `out`/answers.jsonl holds each answer and its score.
 
     A problem without an answer counts as wrong. Raises `TrainingError`.
     """
     material = prepare(recipe)
-    folder = RunFolder(out, recipe, material.inputs)
-    policy = open_policy(recipe)
+    folder = RunFolder(out, recipe, material.inputs, result="results.json", resume=resume)
+    if folder.finished:
+        return out / "results.json"
+    policy = policy_of(recipe)
     episodes = asyncio.run(_attempt(recipe, material, policy, out, watch))
     answers = (
         {
@@ -62,7 +64,9 @@ def by_task(episodes: Sequence[Episode]) -> dict[str, dict[str, float]]:
     return {task: {"reward": fmean(scores), "questions": len(scores)} for task, scores in sorted(tasks.items())}
 
 
-async def _attempt(recipe: Evaluate, material: Material, policy: LocalPolicy, out: Path, watch: Watch) -> list[Episode]:
+async def _attempt(
+    recipe: Evaluate, material: Material, policy: LocalPolicy | str, out: Path, watch: Watch
+) -> list[Episode]:
     found: list[Episode] = []
     async with collector(
         recipe,

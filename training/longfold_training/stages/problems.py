@@ -21,13 +21,16 @@ if TYPE_CHECKING:
     from longfold_training.stages import Watch
 
 
-def problems(recipe: Problems, out: Path, *, watch: Watch) -> Path:
+def problems(recipe: Problems, out: Path, *, resume: bool, watch: Watch) -> Path:
     """Write `out`/problems.jsonl; the task of a problem is its family. Raises `TrainingError`."""
     known = get_args(Family)
     if unknown := [family for family in recipe.families if family not in known]:
         raise RecipeError(f"families: {', '.join(unknown)} unknown; there are {', '.join(known)}")
     families: tuple[Family, ...] = tuple(family for family in known if family in recipe.families)
-    folder = RunFolder(out, recipe, {"tokenizer": tokenizer_hash(recipe.start)})
+    inputs = {"tokenizer": tokenizer_hash(recipe.start)}
+    folder = RunFolder(out, recipe, inputs, result="problems.jsonl", resume=resume)
+    if folder.finished:
+        return out / "problems.jsonl"
     tokens = load_tokens(recipe.start / "tokenizer.json")
     rng = Random(f"problems/{recipe.seed}/{recipe.split}/{recipe.templates}")
     lines = []

@@ -8,12 +8,14 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from longfold_agent.protocols import Profile
+from longfold_agent import VLLMEngine
+from longfold_agent.protocols import Engine, Profile
 from longfold_agent.route import Mode
 from longfold_agent.tokens import LoadedTokens
 from longfold_training.engines.local.policy import LocalPolicy
 from longfold_training.engines.local.sample import LocalEngine
 from longfold_training.errors import DataError
+from longfold_training.policy_folder import weights_hash
 from longfold_training.problems import Problem, load
 from longfold_training.recipes import Dense, Evaluate, Judge, Lora, Reinforce, Select
 from longfold_training.rewards import Grader, MemoryRewards, Verdicts, validate
@@ -22,6 +24,9 @@ from longfold_training.rollout import Collector, Exploration
 from longfold_training.served import served
 
 ReadingRecipe = Reinforce | Evaluate | Select
+
+LONGEST_REPLY = 7_200.0
+"""Seconds that a served policy has for one: 50K tokens at seven a second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +43,7 @@ class Material:
 
 
 def prepare(recipe: ReadingRecipe) -> Material:
-    """The data and the profile of a stage; needs no weights.
+    """The data and the profile of a stage; of the weights only their hash.
 
     Raises `CheckpointError` where the start policy is missing or has a tokenizer that the profile was not made for,
     `DataError` where the data cannot be used: unreadable, no task label, rules that reward wrong answers, nothing
@@ -53,8 +58,11 @@ def prepare(recipe: ReadingRecipe) -> Material:
             f"{recipe.data} has no problem of at most {longest} tokens" if every else f"{recipe.data} holds no problem"
         )
     validate(problems)
+    with recipe.data.open("rb") as file:
+        data = hashlib.file_digest(file, "sha256").hexdigest()
     inputs = {
-        "data": "sha256:" + hashlib.sha256(recipe.data.read_bytes()).hexdigest(),
+        "start": weights_hash(recipe.start),
+        "data": f"sha256:{data}",
         "tokenizer": tokens.name,
         "profile": profile.version,
         "left_out": str(len(every) - len(problems)),
@@ -73,11 +81,16 @@ def open_policy(recipe: ReadingRecipe, lora: Lora | None = None, gradient_checkp
     )
 
 
+def policy_of(recipe: Evaluate | Select) -> LocalPolicy | str:
+    """What attempts: the URL of a served policy where the recipe names one, else the start policy in memory."""
+    return recipe.url or open_policy(recipe)
+
+
 @asynccontextmanager
 async def collector(
     recipe: ReadingRecipe,
     material: Material,
-    policy: LocalPolicy,
+    policy: LocalPolicy | str,
     out: Path,
     *,
     group: int,
@@ -87,6 +100,7 @@ async def collector(
 ) -> AsyncIterator[Collector]:
     """Attempts with the policy as it is at the time, graded by rule and, where the recipe names one, by a judge.
 
+    policy: in this process, or the URL of a vLLM that serves it.
     The judge's verdicts are kept in `out`/verdicts.sqlite; `out` exists.
     """
     exploration = Exploration(
@@ -96,18 +110,25 @@ async def collector(
         mode=Mode.DIRECT if recipe.reading == "direct" else Mode.FOLD,
         output=recipe.limits.output_tokens,
         tokens=recipe.limits.attempt_tokens,
-        lockstep=True,
+        lockstep=not isinstance(policy, str),
     )
-    engine = LocalEngine(policy, tokens_at_once=recipe.tokens_at_once)
-    async with _grader(recipe.judge, out / "verdicts.sqlite") as grader:
-        yield Collector(
-            profile=material.profile,
-            engine=engine,
-            tokens=material.tokens,
-            grader=grader,
-            exploration=exploration,
-            memory=None if dense is None else MemoryRewards(dense.held, dense.kept, dense.valid),
-        )
+    engine: Engine
+    if isinstance(policy, str):
+        engine = VLLMEngine(policy, timeout=LONGEST_REPLY)
+    else:
+        engine = LocalEngine(policy, tokens_at_once=recipe.tokens_at_once)
+    try:
+        async with _grader(recipe.judge, out / "verdicts.sqlite") as grader:
+            yield Collector(
+                profile=material.profile,
+                engine=engine,
+                tokens=material.tokens,
+                grader=grader,
+                exploration=exploration,
+                memory=None if dense is None else MemoryRewards(dense.held, dense.kept, dense.valid),
+            )
+    finally:
+        await engine.aclose()
 
 
 @asynccontextmanager

@@ -30,7 +30,9 @@ def reinforce(recipe: Reinforce, out: Path, *, resume: bool, watch: Watch, stopp
     """
     material = prepare(recipe)
     sampler = TaskBalanced([_label(recipe, problem) for problem in material.problems], recipe.questions, recipe.seed)
-    folder = RunFolder(out, recipe, material.inputs, resume=resume)
+    folder = RunFolder(out, recipe, material.inputs, result="policy", resume=resume)
+    if folder.finished:
+        return out / "policy"
     policy = open_policy(recipe, recipe.lora, recipe.gradient_checkpointing)
     try:
         return asyncio.run(_train(recipe, material, sampler, folder, policy, watch, stopped))
@@ -67,13 +69,18 @@ async def _train(
         dense=recipe.dense,
     ) as rollouts:
         while step < recipe.steps:
-            began = time.monotonic()
+            began, worked = time.monotonic(), time.process_time()
             problems = [material.problems[place] for place in sampler.draw()]
             episodes = await rollouts.collect(problems, seed=f"{recipe.seed}/{step}")
             sampled = time.monotonic()
             figures = learner.learn([episode.trajectory for episode in episodes])
             step += 1
-            spent = {"seconds": time.monotonic() - began, "seconds_sampling": sampled - began}
+            spent = {
+                "seconds": time.monotonic() - began,
+                "seconds_sampling": sampled - began,
+                # Of all threads: what two runs cost, whatever else the machine does.
+                "seconds_processor": time.process_time() - worked,
+            }
             row = {"step": step, **rates(episodes), **figures, **spent}
             folder.record(row)
             ends = step < recipe.steps and stopped()

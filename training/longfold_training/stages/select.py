@@ -13,7 +13,7 @@ from longfold_training.core.difficulty import Measured, balanced, retrospective
 from longfold_training.engines.local.policy import LocalPolicy
 from longfold_training.recipes import Select
 from longfold_training.run_folder import RunFolder
-from longfold_training.stages.reading import Material, collector, open_policy, prepare
+from longfold_training.stages.reading import Material, collector, policy_of, prepare
 
 if TYPE_CHECKING:
     from longfold_training.stages import Watch
@@ -22,14 +22,16 @@ AT_ONCE = 16
 """Problems attempted side by side, each `rollouts.group` times."""
 
 
-def select(recipe: Select, out: Path, *, watch: Watch) -> Path:
+def select(recipe: Select, out: Path, *, resume: bool, watch: Watch) -> Path:
     """Attempt all problems of the data; returns `out`/problems.jsonl with those selected, in their order.
 
     `out`/rewards.jsonl holds the rewards of every attempt. Raises `TrainingError`, also when nothing stays.
     """
     material = prepare(recipe)
-    folder = RunFolder(out, recipe, material.inputs)
-    measured = asyncio.run(_measure(recipe, material, open_policy(recipe), out, watch))
+    folder = RunFolder(out, recipe, material.inputs, result="problems.jsonl", resume=resume)
+    if folder.finished:
+        return out / "problems.jsonl"
+    measured = asyncio.run(_measure(recipe, material, policy_of(recipe), out, watch))
     if recipe.rule == "balanced":
         drawn = balanced(measured, recipe.keep or len(measured), bins=recipe.bins, seed=recipe.seed)
     else:
@@ -41,7 +43,9 @@ def select(recipe: Select, out: Path, *, watch: Watch) -> Path:
     return folder.write("problems.jsonl", "".join(lines))
 
 
-async def _measure(recipe: Select, material: Material, policy: LocalPolicy, out: Path, watch: Watch) -> list[Measured]:
+async def _measure(
+    recipe: Select, material: Material, policy: LocalPolicy | str, out: Path, watch: Watch
+) -> list[Measured]:
     how, found = recipe.rollouts, list[Measured]()
     async with collector(
         recipe, material, policy, out, group=how.group, temperature=how.temperature, top_p=how.top_p

@@ -11,8 +11,7 @@ import torch
 
 from longfold_training.core.merge import merge
 from longfold_training.engines.local.policy import LocalPolicy, write_policy
-from longfold_training.errors import CheckpointError
-from longfold_training.policy_folder import tokenizer_hash
+from longfold_training.policy_folder import tokenizer_hash, weights_hash
 from longfold_training.recipes import Export, Merge
 from longfold_training.run_folder import RunFolder
 
@@ -20,10 +19,15 @@ if TYPE_CHECKING:
     from longfold_training.stages import Watch
 
 
-def merged(recipe: Merge, out: Path, *, watch: Watch) -> Path:
+def merged(recipe: Merge, out: Path, *, resume: bool, watch: Watch) -> Path:
     """Merge the sources; returns `out`/policy. `out`/merge.json tells what changed. Raises `TrainingError`."""
-    policy = _free(out)
-    folder = RunFolder(out, recipe, {"tokenizer": tokenizer_hash(recipe.base)})
+    inputs = {"base": weights_hash(recipe.base)} | {
+        f"sources.{number}": weights_hash(source) for number, source in enumerate(recipe.sources)
+    }
+    inputs["tokenizer"] = tokenizer_hash(recipe.base)
+    folder, policy = RunFolder(out, recipe, inputs, result="policy", resume=resume), out / "policy"
+    if folder.finished:
+        return policy
     report = merge(
         recipe.base,
         recipe.sources,
@@ -36,16 +40,11 @@ def merged(recipe: Merge, out: Path, *, watch: Watch) -> Path:
     return policy
 
 
-def exported(recipe: Export, out: Path) -> Path:
-    """Write the policy with another type of weights; returns `out`/policy. Raises `TrainingError`."""
-    policy = _free(out)
-    RunFolder(out, recipe, {"tokenizer": tokenizer_hash(recipe.start)})
+def exported(recipe: Export, out: Path, *, resume: bool) -> Path:
+    """Write the policy with the type of weights that is asked for; returns `out`/policy. Raises `TrainingError`."""
+    inputs = {"start": weights_hash(recipe.start), "tokenizer": tokenizer_hash(recipe.start)}
+    folder, policy = RunFolder(out, recipe, inputs, result="policy", resume=resume), out / "policy"
+    if folder.finished:
+        return policy
     weights = LocalPolicy(recipe.start, device="cpu").weights()
-    return write_policy(policy, weights, like=recipe.start, dtype=getattr(torch, recipe.precision))
-
-
-def _free(out: Path) -> Path:
-    policy = out / "policy"
-    if policy.exists():
-        raise CheckpointError(f"{policy} exists already; choose another folder")
-    return policy
+    return write_policy(policy, weights, like=recipe.start, dtype=getattr(torch, recipe.dtype))

@@ -170,7 +170,7 @@ class Learner:
 
 class _Sequences:
     """The different sequences among a batch's rows, which are in the order of `expand`: `each[n]` is `steps[of_row[n]]`
-    but for the sampler's log-probabilities."""
+    but for the sampler's log-probabilities. `owners`: (rows,) position of each row's trajectory."""
 
     def __init__(self, trajectories: Sequence[Trajectory]) -> None:
         self.each = [step for trajectory in trajectories for step in trajectory.steps]

@@ -167,8 +167,8 @@ def write_policy(folder: Path, weights: dict[str, Tensor], *, like: Path, dtype:
         cast = {name: weight.to(dtype).contiguous() for name, weight in weights.items()}
         try:
             save_torch_state_dict(cast, part, max_shard_size="4GB")
-        except Exception as error:
-            # safetensors reports a full disk as an error of its own.
+        except SafetensorError as error:
+            # Its own error for what the file system refuses.
             raise StorageError(f"cannot write the policy {folder}: {error}") from error
     return folder
 

@@ -26,6 +26,8 @@ class Shape:
     active_experts: int = 8
     expert_width: int = 768
     vocabulary: int = 151_936
+    tied: bool = False
+    """Whether input and output embeddings are one matrix."""
 
     @property
     def layer_parameters(self) -> int:
@@ -33,14 +35,22 @@ class Shape:
         return attention + self.hidden * self.experts + 3 * self.experts * self.hidden * self.expert_width
 
     @property
+    def embeddings(self) -> int:
+        """Parameters of the input and output embeddings."""
+        return (1 if self.tied else 2) * self.vocabulary * self.hidden
+
+    @property
     def parameters(self) -> int:
-        """Input and output embeddings are not tied."""
-        return self.layers * self.layer_parameters + 2 * self.vocabulary * self.hidden
+        return self.layers * self.layer_parameters + self.embeddings
 
     @property
     def kv_bytes(self) -> int:
         """Of one token, in 16 bits: a key and a value in every layer and KV head."""
         return 2 * self.layers * self.kv_heads * self.head_dim * 2
+
+
+QWEN3_4B = Shape(layers=36, hidden=2560, kv_heads=8, experts=1, active_experts=1, expert_width=9728, tied=True)
+"""A dense model is one expert; the router that this counts, 2,560 weights a layer, is not there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +72,10 @@ class Stage:
     gpus_per_node: int = 8
 
 
+MEMORY_4B = Stage(8, tokens=49_664, sequence_parallel=2, tensor_parallel=1)
+"""The stage 4b-memory, whose rows are longer than those of 4b-full-context."""
+
+
 def update(shape: Shape, stage: Stage) -> dict[str, float]:
     """Bytes on each GPU at the update's peak, the backward pass of one layer, by what they hold.
 
@@ -78,7 +92,7 @@ def update(shape: Shape, stage: Stage) -> dict[str, float]:
     return {
         "weights, gradients, optimiser (16 B a parameter)": 16 * shape.parameters / stage.gpus,
         "two gathered layers, one gradient in float32": (2 * 2 + 4) * shape.layer_parameters,
-        "embeddings, gathered": 2 * 2 * shape.vocabulary * shape.hidden,
+        "embeddings, gathered": 2 * shape.embeddings,
         "inputs of all layers": own * shape.hidden * 2 * shape.layers,
         "one layer computed again, with gradients": experts + attention,
         # verl's fused kernel: 512 positions at a time; logits, probabilities and their gradient in float32.
@@ -89,11 +103,6 @@ def update(shape: Shape, stage: Stage) -> dict[str, float]:
 def host(shape: Shape, stage: Stage) -> float:
     """Bytes of main memory on each node that hold what is offloaded: weights and both moments in float32."""
     return 12 * shape.parameters * stage.gpus_per_node / stage.gpus
-
-
-def unfused_logits(shape: Shape, stage: Stage) -> float:
-    """Bytes that the logits of a GPU's part of one row would take in float32, without the fused kernel."""
-    return stage.tokens / stage.sequence_parallel * shape.vocabulary * 4
 
 
 def together(shape: Shape, stage: Stage) -> int:
@@ -118,4 +127,4 @@ def table(stages: tuple[Stage, ...], shape: Shape | None = None) -> str:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(table((Stage(8), Stage(32), Stage(64))) + "\n")
+    sys.stdout.write(table((Stage(8), Stage(32), Stage(64))) + "\n\n" + table((MEMORY_4B,), QWEN3_4B) + "\n")
