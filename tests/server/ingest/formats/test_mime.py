@@ -214,7 +214,7 @@ def test_fields_that_break_the_parser_are_as_if_missing(tmp_path: Path) -> None:
 # In a parser process that has no room for them
 
 HEAD = b"From: a@b.c\nTo: d@e.f\nSubject: s\n"
-ANSWER = b"the code is 58213\n"
+ANSWER = "the code is 58213"
 
 
 async def read(folder: Path, pieces: Iterable[bytes]) -> str:
@@ -236,33 +236,35 @@ def repeated(data: bytes, times: int) -> Iterator[bytes]:
 async def test_a_body_larger_than_memory(tmp_path: Path) -> None:
     kind = MULTIPART.partition(b"\n")[2] + b"--b\nContent-Transfer-Encoding: base64\n\n"
     line = binascii.b2a_base64(b"a line of a long mail" * 2)
-    text = await read(tmp_path, [HEAD, kind, *repeated(line * 10_000, 250), b"\n--b\n\n", ANSWER, b"--b--\n"])
-    assert len(text) > 100_000_000 and ANSWER.decode() in text
+    text = await read(tmp_path, [HEAD, kind, *repeated(line * 10_000, 250), b"\n--b\n\n", ANSWER.encode()])
+    assert len(text) > 100_000_000 and ANSWER in text
 
 
 async def test_a_line_of_200_megabytes(tmp_path: Path) -> None:
-    text = await read(tmp_path, [HEAD, b"\n", *repeated(b"a" * 1_000_000, 200), b"\n", ANSWER])
-    assert len(text) > 200_000_000 and text.endswith(ANSWER.decode())
+    text = await read(tmp_path, [HEAD, b"\n", *repeated(b"a" * 1_000_000, 200), b"\n", ANSWER.encode()])
+    assert len(text) > 200_000_000 and text.endswith(ANSWER)
 
 
 @pytest.mark.parametrize("field", [b"X: " + b"x" * 1_000_000 + b"\n", b"X: x\n" * 200_000], ids=["long", "many"])
-@pytest.mark.parametrize("count", [200, pytest.param(1_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [20, pytest.param(1_000, marks=pytest.mark.slow)])
 async def test_a_header_without_end(tmp_path: Path, field: bytes, count: int) -> None:
-    text = await read(tmp_path, [HEAD, *repeated(field, count), b"\n", ANSWER])
-    assert text.endswith(ANSWER.decode())
+    text = await read(tmp_path, [HEAD, *repeated(field, count), b"\n", ANSWER.encode()])
+    assert text.endswith(ANSWER)
 
 
 @pytest.mark.parametrize("count", [5_000, pytest.param(100_000, marks=pytest.mark.slow)])
 async def test_parts_without_end(tmp_path: Path, count: int) -> None:
     part = b"--b\nContent-Type: text/plain\n\nword\n"
-    text = await read(tmp_path, [HEAD, MULTIPART[11:], *repeated(part, count), b"--b\n\n", ANSWER])
-    assert text.count("word") == count and ANSWER.decode().strip() in text
+    text = await read(tmp_path, [HEAD, MULTIPART[11:], *repeated(part, count), b"--b\n\n", ANSWER.encode()])
+    assert text.count("word") == count and ANSWER in text
 
 
 async def test_multiparts_in_multiparts_without_end(tmp_path: Path) -> None:
     nest = b"Content-Type: multipart/mixed; boundary=b%d\n\n--b%d\n"
     with pytest.raises(DocumentError) as caught:
-        await read(tmp_path, [HEAD, *(nest % (depth, depth) for depth in range(10_000)), b"\n", ANSWER])
+        await read(tmp_path, [HEAD, *(nest % (depth, depth) for depth in range(10_000)), b"\n", ANSWER.encode()])
     assert caught.value.code == "document_undecodable" and "too deep" in caught.value.detail
-    text = await read(tmp_path, [HEAD, *(nest % (depth, depth) for depth in range(mime.MOST_NESTED)), b"\n", ANSWER])
-    assert ANSWER.decode().strip() in text
+    text = await read(
+        tmp_path, [HEAD, *(nest % (depth, depth) for depth in range(mime.MOST_NESTED)), b"\n", ANSWER.encode()]
+    )
+    assert ANSWER in text
