@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import NamedTemporaryFile
+from typing import cast
 
 from longfold_server.ingest import formats
 from longfold_server.ingest.detect import EML
@@ -72,7 +73,7 @@ def _forwarded(part: Part, name: str, depth: int, source: Source, writer: Writer
 
 def _body(message: Part) -> Part | None:
     """The text of a mail; plain text rather than HTML, where it is not only a note that there is HTML."""
-    plain, html = message.get_body(("plain",)), message.get_body(("html",))
+    plain, html = (cast(Part | None, message.get_body((kind,))) for kind in ("plain", "html"))
     if plain is None or html is None:
         return plain or html
     written = len(_head(plain).strip())
@@ -87,7 +88,7 @@ def _attachments(message: Part, body: Part | None) -> Iterator[Part]:
         return
     if message.get_content_subtype() == "alternative":
         return  # the forms of the text
-    for part in message.iter_parts():
+    for part in cast(Iterator[Part], message.iter_parts()):
         if part is body:
             continue
         if part.get_content_maintype() == "multipart":
