@@ -66,7 +66,7 @@ def _forwarded(part: Part, name: str, depth: int, source: Source, writer: Writer
     if depth >= MOST_NESTED:
         writer.skip(name, Reason.TOO_DEEP, _DEEP)
         return
-    with _spooled(part, source) as path:
+    with _spooled(part, source) as path, writer.part(name):
         inner = _parsed(path)
         _mail(inner, _header(inner, "Subject") or name, depth + 1, source, writer)
 

@@ -19,7 +19,7 @@ from longfold_server.ingest.formats.mime import MAILS, Part
 from longfold_server.ingest.formats.source import BINARY
 from longfold_server.ingest.sandbox import Sandbox
 
-many = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300)
+one_folder = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 """For properties that write their examples over each other in one folder."""
 
 
@@ -85,7 +85,7 @@ def mails(draw: st.DrawFn, depth: int = 0) -> EmailMessage:
     return mail
 
 
-@many
+@one_folder
 @given(mail=mails(), crlf=st.booleans(), more=st.sampled_from(["", "behind it\n"]))
 def test_what_the_standard_library_writes_is_read_as_it_reads_it(
     tmp_path: Path, mail: EmailMessage, crlf: bool, more: str
@@ -110,7 +110,7 @@ _LINES = [
 ]
 
 
-@many
+@settings(one_folder, max_examples=300)
 @given(
     soup=st.lists(st.sampled_from(_LINES), max_size=30), end=st.sampled_from(["\n", "\r\n", "\r"]), ended=st.booleans()
 )

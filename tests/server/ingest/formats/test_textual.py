@@ -208,3 +208,15 @@ def test_text_whose_lines_flow_and_an_empty_mail(parse: Parse) -> None:
     assert parse(head + flowed + "\ncaf=E9 \nau lait\n").text.endswith("Subject: s\n\ncafé \nau lait\n")
     empty = parse(head + "\n")
     assert (empty.labels.title, empty.text.strip(), empty.skipped) == ("s", head.strip(), [])
+
+
+def test_json_that_is_cut_off_behind_a_backslash_is_whole_to_the_end(parse: Parse) -> None:
+    assert parse('["a", "b\\').text == '[\n"a",\n "b\\'
+
+
+def test_a_mail_inside_that_cannot_be_read_costs_itself_only(parse: Parse) -> None:
+    nest = "".join(f"Content-Type: multipart/mixed; boundary=n{depth}\n\n--n{depth}\n" for depth in range(200))
+    head = "From: a@b.c\nTo: d@e.f\nSubject: s\nContent-Type: multipart/mixed; boundary=b\n\n"
+    got = parse(head + f"--b\n\nwords\n--b\nContent-Type: message/rfc822; name=a.eml\n\nSubject: t\n{nest}\n--b--\n")
+    assert "words" in got.text
+    assert [(one.path, one.reason) for one in got.skipped] == [("a.eml", Reason.UNDECODABLE)]
