@@ -1,12 +1,16 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import os
+import zipfile
 from pathlib import Path
 
 import pytest
+from samples import packed, xlsx
 
 from longfold_server.errors import ConfigError, DocumentError
+from longfold_server.ingest.detect import XLSX
 from longfold_server.ingest.formats.source import BINARY
 from longfold_server.ingest.sandbox import Sandbox
 from longfold_server.ingest.text import Encoding
@@ -27,10 +31,18 @@ async def test_jobs_share_a_warm_child(tmp_path: Path) -> None:
 
 async def test_memory_beyond_the_limit_is_a_typed_error_and_the_next_job_works(tmp_path: Path) -> None:
     sandbox = Sandbox(memory_bytes=200 << 20)
-    (tmp_path / "big").write_bytes(b"From: a@b.c\n\n" + b"a line of a long mail, which is held in memory\n" * 1_500_000)
+    with zipfile.ZipFile(io.BytesIO(xlsx([["a"]]))) as book:
+        parts = {name: book.read(name) for name in book.namelist()}
+    # The strings that cells share are held in memory.
+    relation = b'<Relationship Id="s" Type="t/sharedStrings" Target="sharedStrings.xml"/></Relationships>'
+    relations = "xl/_rels/workbook.xml.rels"
+    parts[relations] = parts[relations].replace(b"</Relationships>", relation)
+    long = "a" * 1_000_000 + "\U00020000"
+    parts["xl/sharedStrings.xml"] = f"<sst>{f'<si><t>{long}</t></si>' * 50}</sst>".encode()
+    (tmp_path / "big").write_bytes(packed(parts, zipfile.ZIP_STORED))
     (tmp_path / "small").write_text("<p>fine")
     with pytest.raises(DocumentError) as caught:
-        await sandbox.parse("message/rfc822", tmp_path / "big", BINARY, tmp_path / "out", tmp_path / "index")
+        await sandbox.parse(XLSX, tmp_path / "big", BINARY, tmp_path / "out", tmp_path / "index")
     assert caught.value.code == "document_undecodable" and "memory" in caught.value.detail
     await sandbox.parse("text/html", tmp_path / "small", UTF8, tmp_path / "out", tmp_path / "index")
     assert (tmp_path / "out").read_text() == "fine\n"

@@ -7,7 +7,6 @@ ZIP by its directory; tar, gzip, zstd, xz and bzip2 as streams. A compressed tar
 from __future__ import annotations
 
 import bz2
-import errno
 import gzip
 import io
 import lzma
@@ -29,7 +28,7 @@ from longfold_server.errors import DocumentError
 from longfold_server.ingest import formats
 from longfold_server.ingest.detect import BZIP2, GZIP, TAR, XZ, ZIP, ZSTD
 from longfold_server.ingest.formats.container import ENCRYPTED
-from longfold_server.ingest.formats.source import Budget, Labels, Source, damaged, encrypted, too_big
+from longfold_server.ingest.formats.source import Budget, Labels, Source, damaged, encrypted, of_content, too_big
 from longfold_server.ingest.formats.writer import Writer
 from longfold_server.ingest.index import Kind, Reason
 
@@ -86,7 +85,7 @@ def read(source: Source, writer: Writer) -> Labels:
     except (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, zstandard.ZstdError, EOFError):
         raise damaged(what) from None
     except OSError as error:
-        if not _of_content(error):
+        if not of_content(error):
             raise
         raise damaged(what) from None
 
@@ -122,15 +121,9 @@ def _zip_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, members: _Membe
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError):
         members.writer.skip(name, Reason.UNDECODABLE, DAMAGED)
     except OSError as error:
-        if not _of_content(error):
+        if not of_content(error):
             raise
         members.writer.skip(name, Reason.UNDECODABLE, DAMAGED)
-
-
-def _of_content(error: OSError) -> bool:
-    """gzip and bzip2 raise it too, without a number, and who is told to seek before the beginning; a full disk has
-    another."""
-    return error.errno in (None, errno.EINVAL)
 
 
 def _is_folder(info: zipfile.ZipInfo) -> bool:

@@ -89,3 +89,4 @@ def _tokens(text: Iterable[str]) -> Iterator[tuple[str, str]]:
         if inside and place < len(piece):
             escape = piece[place:]
         yield "text", piece[begin : len(piece) - len(escape)]
+    yield "text", escape

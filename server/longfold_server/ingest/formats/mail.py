@@ -1,15 +1,16 @@
-"""A mail (RFC 5322, MIME): its header, its text, its attachments as the files they are. The whole mail is held in
-memory."""
+"""A mail (RFC 5322, MIME): its header, its text, its attachments as the files they are."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from email import message_from_binary_file, policy
-from email.message import EmailMessage, MIMEPart
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import NamedTemporaryFile
+from typing import cast
 
 from longfold_server.ingest import formats
+from longfold_server.ingest.detect import EML
+from longfold_server.ingest.formats.mime import MAILS, Part, parse
 from longfold_server.ingest.formats.source import Labels, Source
 from longfold_server.ingest.formats.writer import Writer
 from longfold_server.ingest.index import Kind, Reason
@@ -20,24 +21,31 @@ MOST_NESTED = 5
 """Mails inside mails that are read."""
 BODY = "message"
 """Name of the part that is the mail's own text."""
+NOTE = 500
+"""Bytes of plain text that may be only a note that there is HTML, which is then longer by `NOTE_RATIO` at least."""
+NOTE_RATIO = 20
+_DEEP = "it is a mail inside too many others"
 
 
 def read(source: Source, writer: Writer) -> Labels:
     """See `formats`."""
-    with source.path.open("rb") as file:
-        message = message_from_binary_file(file, EmailMessage, policy=policy.default)
+    message = _parsed(source.path)
     _mail(message, "", 0, source, writer)
     return Labels(_header(message, "Subject"))
 
 
-def _mail(message: MIMEPart, within: str, depth: int, source: Source, writer: Writer) -> None:
+def _parsed(path: Path) -> Part:
+    return parse(path, [name.lower() for name in SHOWN])
+
+
+def _mail(message: Part, within: str, depth: int, source: Source, writer: Writer) -> None:
     """`within` is the name of the part that holds this mail."""
     writer.mark(Kind.PART, within or BODY)
     for name in SHOWN:
         if value := _header(message, name):
             writer.write(f"{name}: {value}\n")
     writer.write("\n")
-    if message.get_content_maintype() == "message":
+    if message.get_content_type() in MAILS:
         _forwarded(message, within or BODY, depth, source, writer)
         return
     body = _body(message)
@@ -46,32 +54,33 @@ def _mail(message: MIMEPart, within: str, depth: int, source: Source, writer: Wr
     for number, part in enumerate(_attachments(message, body), 1):
         name = tidy(_file_name(part)) or f"part {number}"
         writer.write("\n")
-        if part.get_content_maintype() == "message":
+        if part.get_content_type() in MAILS:
             _forwarded(part, name, depth, source, writer)
         else:
             writer.mark(Kind.PART, name)
             _content(part, name, source, writer)
 
 
-def _forwarded(part: MIMEPart, name: str, depth: int, source: Source, writer: Writer) -> None:
-    """The mails that a part of type message/... holds."""
+def _forwarded(part: Part, name: str, depth: int, source: Source, writer: Writer) -> None:
+    """The mail that a part is."""
     if depth >= MOST_NESTED:
-        writer.skip(name, Reason.TOO_DEEP, "it is a mail inside too many others")
+        writer.skip(name, Reason.TOO_DEEP, _DEEP)
         return
-    for inner in part.iter_parts() if part.is_multipart() else ():
+    with _spooled(part, source) as path, writer.part(name):
+        inner = _parsed(path)
         _mail(inner, _header(inner, "Subject") or name, depth + 1, source, writer)
 
 
-def _body(message: MIMEPart) -> MIMEPart | None:
+def _body(message: Part) -> Part | None:
     """The text of a mail; plain text rather than HTML, where it is not only a note that there is HTML."""
-    plain, html = message.get_body(("plain",)), message.get_body(("html",))
+    plain, html = (cast(Part | None, message.get_body((kind,))) for kind in ("plain", "html"))
     if plain is None or html is None:
         return plain or html
-    written = len(_bytes(plain).strip())
-    return html if 20 * written < len(_bytes(html)) and written < 500 else plain
+    written = len(_head(plain).strip())
+    return html if NOTE_RATIO * written < len(_head(html)) and written < NOTE else plain
 
 
-def _attachments(message: MIMEPart, body: MIMEPart | None) -> Iterator[MIMEPart]:
+def _attachments(message: Part, body: Part | None) -> Iterator[Part]:
     """Every part that is neither the text nor another form of it."""
     if not message.is_multipart():
         if message is not body:
@@ -79,7 +88,7 @@ def _attachments(message: MIMEPart, body: MIMEPart | None) -> Iterator[MIMEPart]
         return
     if message.get_content_subtype() == "alternative":
         return  # the forms of the text
-    for part in message.iter_parts():
+    for part in cast(Iterator[Part], message.iter_parts()):
         if part is body:
             continue
         if part.get_content_maintype() == "multipart":
@@ -88,37 +97,46 @@ def _attachments(message: MIMEPart, body: MIMEPart | None) -> Iterator[MIMEPart]
             yield part
 
 
-def _content(part: MIMEPart, name: str, source: Source, writer: Writer) -> None:
+def _content(part: Part, name: str, source: Source, writer: Writer) -> None:
     if part.get_content_maintype() in ("image", "audio", "video"):
         writer.skip(name, Reason.BINARY, f"it is {part.get_content_type()}")
         return
-    content = _bytes(part)
-    if not content and name == BODY:
-        return
-    with writer.part(name), NamedTemporaryFile(dir=source.scratch) as file:
-        file.write(content)
+    with _spooled(part, source) as path:
+        if name == BODY and not path.stat().st_size:
+            return
+        with writer.part(name):
+            opened = formats.opened(path, _file_name(part), source, str(part.get("Content-Type", "")))
+            if opened.media_type == EML and opened.depth > MOST_NESTED:
+                return writer.skip(name, Reason.TOO_DEEP, _DEEP)
+            with writer.within(name):
+                formats.read(opened, writer)
+
+
+def _head(part: Part) -> bytes:
+    """As much of a part as tells a note from a text."""
+    head = b""
+    for piece in part.content():
+        head += piece
+        if len(head) >= NOTE_RATIO * NOTE:
+            break
+    return head
+
+
+@contextmanager
+def _spooled(part: Part, source: Source) -> Iterator[Path]:
+    """What a part holds, in a file."""
+    with NamedTemporaryFile(dir=source.scratch) as file:
+        file.writelines(part.content())
         file.flush()
-        opened = formats.opened(Path(file.name), _file_name(part), source, str(part.get("Content-Type", "")))
-        with writer.within(name):
-            formats.read(opened, writer)
+        yield Path(file.name)
 
 
-def _bytes(part: MIMEPart) -> bytes:
-    content = part.get_payload(decode=True)
-    return content if isinstance(content, bytes) else b""
-
-
-def _file_name(part: MIMEPart) -> str:
-    return _told(lambda: part.get_filename(""))
-
-
-def _header(message: MIMEPart, name: str) -> str:
-    return _told(lambda: message.get(name, ""))
-
-
-def _told(header: Callable[[], object]) -> str:
-    """What a header says; "" for one that breaks the standard library's parser, which raises nearly anything."""
+def _file_name(part: Part) -> str:
     try:
-        return tidy(str(header() or ""))
-    except Exception:
+        return tidy(part.get_filename(""))
+    except Exception:  # the library's parser raises nearly anything
         return ""
+
+
+def _header(message: Part, name: str) -> str:
+    return tidy(str(message.get(name, "")))

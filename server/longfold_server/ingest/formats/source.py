@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -72,6 +73,12 @@ def too_big() -> DocumentError:
     return DocumentError(
         Code.DOCUMENT_TOO_LARGE, "it unpacks to more than this server reads of one document; upload its parts instead"
     )
+
+
+def of_content(error: OSError) -> bool:
+    """Whether it tells of what was read: gzip, bzip2 and lxml raise it without a number, and who is told to seek before
+    the beginning with one. A full disk has another."""
+    return error.errno in (None, errno.EINVAL)
 
 
 def damaged(what: str) -> DocumentError:

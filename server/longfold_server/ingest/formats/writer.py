@@ -9,7 +9,7 @@ from typing import TextIO
 from longfold_server.codes import Code
 from longfold_server.errors import DocumentError
 from longfold_server.ingest.canonical import Canonical
-from longfold_server.ingest.formats.source import reason_of
+from longfold_server.ingest.formats.source import of_content, reason_of
 from longfold_server.ingest.index import (
     LONGEST_PATH,
     LONGEST_VALUE,
@@ -101,6 +101,8 @@ class Writer:
         except MemoryError:
             raise
         except Exception as error:  # the boundary: what a parser did not foresee costs its part only
+            if isinstance(error, OSError) and not of_content(error):
+                raise
             self.skip(path, Reason.UNDECODABLE, f"it cannot be parsed ({type(error).__name__})")
 
     @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import io
 import json
@@ -174,3 +175,48 @@ def test_mails_in_mails_end_somewhere(parse: Parse) -> None:
         mail = f"From: a@b.c\nTo: d@e.f\nSubject: s\nContent-Type: message/rfc822\n\n{mail}"
     got = parse(mail)
     assert [entry.reason for entry in got.skipped] == [Reason.TOO_DEEP]
+
+
+def test_mails_in_mails_however_they_are_sent(parse: Parse) -> None:
+    inner = b"From: x@y.z\nTo: d@e.f\nSubject: inner\n\ninner words\n"
+    head = b"From: a@b.c\nTo: d@e.f\nSubject: s\nMIME-Version: 1.0\nContent-Type: multipart/%s; boundary=b\n\n--b\n"
+    encoded = b"Content-Transfer-Encoding: base64\n\n" + base64.encodebytes(inner) + b"--b--\n"
+    got = parse(head % b"mixed" + b"Content-Type: message/rfc822\n" + encoded)
+    assert got.at("inner words").text == "inner, line 1"
+    assert parse(head % b"digest" + b"\n" + inner + b"\n--b--\n").at("inner words").text == "inner, line 1"
+    named = b"Content-Type: application/octet-stream; name=a.eml\n"
+    assert "inner words" in parse(head % b"mixed" + named + encoded).text
+    for _ in range(8):
+        encoded = b"Content-Transfer-Encoding: base64\n\n" + base64.encodebytes(head % b"mixed" + named + encoded)
+    assert [entry.reason for entry in parse(head % b"mixed" + named + encoded).skipped] == [Reason.TOO_DEEP]
+
+
+def test_why_a_mail_did_not_arrive_is_text(parse: Parse) -> None:
+    report = (
+        "--b\nContent-Type: message/delivery-status\n\nReporting-MTA: dns; a\n\nAction: failed\nStatus: 5.1.1\n--b--\n"
+    )
+    head = "From: a@b.c\nTo: d@e.f\nSubject: s\nContent-Type: multipart/report; boundary=b\n\n"
+    got = parse(head + report)
+    assert got.at("Status: 5.1.1").text == "part 1, line 4" and got.skipped == []
+
+
+def test_text_whose_lines_flow_and_an_empty_mail(parse: Parse) -> None:
+    head = "From: a@b.c\nTo: d@e.f\nSubject: s\n"
+    flowed = (
+        "Content-Type: text/plain; charset=iso-8859-1; format=flowed\nContent-Transfer-Encoding: quoted-printable\n"
+    )
+    assert parse(head + flowed + "\ncaf=E9 \nau lait\n").text.endswith("Subject: s\n\ncafé \nau lait\n")
+    empty = parse(head + "\n")
+    assert (empty.labels.title, empty.text.strip(), empty.skipped) == ("s", head.strip(), [])
+
+
+def test_json_that_is_cut_off_behind_a_backslash_is_whole_to_the_end(parse: Parse) -> None:
+    assert parse('["a", "b\\').text == '[\n"a",\n "b\\'
+
+
+def test_a_mail_inside_that_cannot_be_read_costs_itself_only(parse: Parse) -> None:
+    nest = "".join(f"Content-Type: multipart/mixed; boundary=n{depth}\n\n--n{depth}\n" for depth in range(200))
+    head = "From: a@b.c\nTo: d@e.f\nSubject: s\nContent-Type: multipart/mixed; boundary=b\n\n"
+    got = parse(head + f"--b\n\nwords\n--b\nContent-Type: message/rfc822; name=a.eml\n\nSubject: t\n{nest}\n--b--\n")
+    assert "words" in got.text
+    assert [(one.path, one.reason) for one in got.skipped] == [("a.eml", Reason.UNDECODABLE)]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import io
 import json
 from pathlib import Path
@@ -81,3 +82,13 @@ def test_more_marks_than_can_be_looked_through(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(index, "MOST_SKIPPED", 0)
     with pytest.raises(ValueError):
         index.check(tmp_path / "index", 0)
+
+
+def test_a_full_disk_is_no_fault_of_the_part_that_is_read() -> None:
+    writer = Writer(io.StringIO(), io.StringIO(), "a/b")
+    for broken in (OSError("not gzip"), OSError(errno.EINVAL, "before the beginning"), IndexError()):
+        with writer.part("a"):
+            raise broken
+    assert [one.reason for one in writer.skipped] == [Reason.UNDECODABLE] * 3
+    with pytest.raises(OSError, match="full"), writer.part("b"):
+        raise OSError(errno.ENOSPC, "full")
