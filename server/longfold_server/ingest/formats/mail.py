@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from email import message_from_binary_file, policy
 from email.message import EmailMessage, MIMEPart
+from itertools import islice
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
@@ -79,7 +80,8 @@ def _attachments(message: MIMEPart, body: MIMEPart | None) -> Iterator[MIMEPart]
         return
     if message.get_content_subtype() == "alternative":
         return  # the forms of the text
-    for part in message.iter_parts():
+    signed = message.get_content_subtype() == "signed"  # the second part is the signature (RFC 1847, 2.1)
+    for part in islice(message.iter_parts(), 1 if signed else None):
         if part is body:
             continue
         if part.get_content_maintype() == "multipart":
