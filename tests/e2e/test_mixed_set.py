@@ -83,8 +83,10 @@ def sections(seed: int, sentence: str) -> dict[str, list[str]]:
 
 def book(seed: int, sentence: str) -> tuple[bytes, str]:
     """A page for each section and a scanned one."""
-    pages = ["\n".join([HEADINGS[anchor], *textwrap.wrap(" ".join(parts), 80)])
-             for anchor, parts in sections(seed, sentence).items()]  # fmt: skip
+    pages = [
+        "\n".join([HEADINGS[anchor], *textwrap.wrap(" ".join(parts), 80)])
+        for anchor, parts in sections(seed, sentence).items()
+    ]
     return pdf(*pages, None), "p. 3"
 
 
@@ -107,19 +109,18 @@ def page(seed: int, sentence: str) -> tuple[bytes, str]:
 
 
 def tree(seed: int, sentence: str) -> tuple[bytes, str]:
-    """Sources with a comment, the text of a project, and a picture."""
-    bisecting, colours, words = (inspect.getsource(module).splitlines() for module in (bisect, colorsys, keyword))
-    line = len(colours) // 2 + seed
-    colours.insert(line - 1, f"# {sentence}")
-    sources = {"src/bisecting.py": bisecting, "src/colours.py": colours, "src/words.py": words}
-    files: dict[str, str | bytes] = {"README.md": "# Colours\n\n" + "\n\n".join(prose(seed, 1_000))}
-    files |= {path: "\n".join(lines) + "\n" for path, lines in sources.items()}
-    return packed(
-        {"colours/" + path: text for path, text in {**files, "logo.png": b"\x89PNG\r\n\x1a\n\0\0"}.items()}
-    ), (f"colours/src/colours.py:{line}")
+    """Sources, one of them with the fact in a comment, a text and a picture."""
+    sources = {module.__name__: inspect.getsource(module).splitlines() for module in (bisect, colorsys, keyword)}
+    line = len(sources["colorsys"]) // 2 + seed
+    sources["colorsys"].insert(line - 1, f"# {sentence}")
+    files: dict[str, str | bytes] = {f"colours/src/{name}.py": "\n".join(lines) for name, lines in sources.items()}
+    files["colours/README.md"] = "# Colours\n\n" + "\n\n".join(prose(seed, 1_000))
+    files["colours/logo.png"] = b"\x89PNG\r\n\x1a\n\0\0"
+    return packed(files), f"colours/src/colorsys.py:{line}"
 
 
 MAKE: dict[str, Callable[[int, str], tuple[bytes, str]]] = {"pdf": book, "docx": report, "html": page, "zip": tree}
+"""What makes a file with a sentence in it, and tells where that stands."""
 
 
 def pdf_at(data: bytes, locator: str) -> str:
@@ -165,6 +166,7 @@ def zip_at(data: bytes, locator: str) -> str:
 
 
 FOLLOW: dict[str, Callable[[bytes, str], str]] = {"pdf": pdf_at, "docx": docx_at, "html": html_at, "zip": zip_at}
+"""What finds the text at a locator in a file."""
 
 
 @dataclass(frozen=True, slots=True)
