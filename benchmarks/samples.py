@@ -174,7 +174,7 @@ def rc4(key: bytes, data: bytes) -> bytes:
 
 
 def pdf(*pages: str | None, password: str | None = None) -> bytes:
-    """A PDF of one line of ASCII a page; None is a page with nothing but a picture, as a scanner makes it.
+    """A PDF with the lines of ASCII of every page; None is a page with nothing but a picture, as a scanner makes it.
 
     With a `password` it is encrypted (ISO 32000-1, 7.6.3, revision 2); "" is what lets everybody read, as files that
     only forbid printing are.
@@ -198,7 +198,8 @@ def pdf(*pages: str | None, password: str | None = None) -> bytes:
             drawn = b"q 600 0 0 800 0 0 cm BI /W 1 /H 1 /CS /G /BPC 8 ID \x80 EI Q"
         else:
             escaped = text.replace("\\", "\\\\").replace("(", "\\(").replace(")", "\\)")
-            drawn = f"BT /F 12 Tf 50 700 Td ({escaped}) Tj ET".encode()
+            lines = escaped.replace("\n", ") Tj 0 -14 Td (")
+            drawn = f"BT /F 12 Tf 50 700 Td ({lines}) Tj ET".encode()
         page = f"<</Type/Page/Parent 2 0 R/MediaBox[0 0 612 792]/Contents {number + 1} 0 R"
         bodies.append(f"{page}/Resources<</Font<</F 3 0 R>>>>>>".encode())
         if key:

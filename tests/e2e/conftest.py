@@ -50,11 +50,11 @@ class Documents:
         self.base = base
         self.pages: dict[str, tuple[str, bytes]] = {}
 
-    def put(self, text: str, media_type: str = "text/plain; charset=utf-8") -> str:
-        """Serve a page; its URL."""
-        name = f"/{len(self.pages)}.txt"
-        self.pages[name] = (media_type, text.encode())
-        return self.base + name
+    def put(self, content: str | bytes, media_type: str = "text/plain; charset=utf-8", name: str = "page.txt") -> str:
+        """Serve a page; its URL, which ends with `name`."""
+        path = f"/{len(self.pages)}/{name}"
+        self.pages[path] = (media_type, content.encode() if isinstance(content, str) else content)
+        return self.base + path
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from os import SEEK_END
 from pathlib import Path
 
 from longfold_server.codes import Code
@@ -77,6 +78,8 @@ _OFFICE = ((b"word/", DOCX), (b"xl/", XLSX), (b"ppt/", PPTX))
 _OPEN_DOCUMENT = frozenset([b"content.xml", b"META-INF/manifest.xml"])
 LONGEST_NAME = 1_000
 """Bytes of a member's name that is looked at; the lengths that a file states may name the same bytes often."""
+LONGEST_END = 22 + 0xFFFF
+"""Bytes from the end of a ZIP file's directory on, which ends with a comment (APPNOTE.TXT 4.3.16)."""
 _OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _ENCRYPTED_PACKAGE = "EncryptedPackage".encode("utf-16-le")
 """The stream in which Office keeps a file that is protected by a password ([MS-OFFCRYPTO] 2.3.4.4)."""
@@ -137,7 +140,7 @@ def detect(path: Path, content_type: str = "", name: str = "") -> Kind:
     shown = head[wide.skip :].decode(wide.name, "replace") if wide else head.decode("latin-1")
     declared = content_type.partition(";")[0].strip().lower()
     if wide is None or wide.name == "utf-8":
-        container = _container(head, samples)
+        container = _container(path, head, samples)
         if container:
             return Kind(container)
         if is_mail(shown):
@@ -150,25 +153,28 @@ def detect(path: Path, content_type: str = "", name: str = "") -> Kind:
     return Kind(_text_type(shown, declared, name.lower(), whole=size <= SAMPLE_BYTES))
 
 
-def _container(head: bytes, samples: list[bytes]) -> str | None:
+def _container(path: Path, head: bytes, samples: list[bytes]) -> str | None:
     """The media type of a format that is not text; None for text and for what is not read."""
     zeros = b"\x00" in head
-    if head.lstrip().startswith(b"%PDF-") or (zeros and b"%PDF-" in head[:1024]):
+    if head.lstrip().startswith(b"%PDF-"):
         return PDF
     if head.startswith(b"PK\x03\x04"):
-        return _zipped(head, samples[-1])
+        return _zipped(head, _members(path, head))
     if zeros and head[257:262] == b"ustar":
         return TAR
     if head.startswith(_OLE) and any(_ENCRYPTED_PACKAGE in sample for sample in samples):
         raise DocumentError(
             Code.DOCUMENT_ENCRYPTED, "it is protected by a password; save a copy without one and upload that"
         )
-    return next((found for mark, found in _MAGIC if head.startswith(mark)), None)
+    for mark, found in _MAGIC:
+        if head.startswith(mark):
+            return found
+    # PDF readers take a mark behind some junk as well; a PDF in an archive stands behind the archive's own.
+    return PDF if zeros and b"%PDF-" in head[:1024] else None
 
 
-def _zipped(head: bytes, tail: bytes) -> str:
-    """By the names of members near both ends; those of an Office file are few."""
-    names = set(_names(head, b"PK\x03\x04", 26, 30)) | set(_names(tail, b"PK\x01\x02", 28, 46))
+def _zipped(head: bytes, names: set[bytes]) -> str:
+    """By the names of its members."""
     if b"xl/workbook.bin" in names:
         raise DocumentError(
             Code.DOCUMENT_UNSUPPORTED, "it is a binary Excel workbook (not supported); save it as XLSX and upload that"
@@ -185,6 +191,26 @@ def _zipped(head: bytes, tail: bytes) -> str:
             "it is an OpenDocument file (not supported); save it as DOCX, XLSX or PPTX and upload that",
         )
     return ZIP
+
+
+def _members(path: Path, head: bytes) -> set[bytes]:
+    """Names near both ends of a ZIP file's directory; those of an Office file are few. Only the directory tells them
+    from the names in another ZIP file that is a member as it is. Where it is cut off: those in the file's head."""
+    with path.open("rb") as file:
+        start = max(0, file.seek(0, SEEK_END) - LONGEST_END)
+        file.seek(start)
+        tail = file.read(LONGEST_END)
+        end = tail.rfind(b"PK\x05\x06")
+        if not 0 <= end <= len(tail) - 16:
+            return set(_names(head, b"PK\x03\x04", 26, 30))
+        (length,) = struct.unpack_from("<I", tail, end + 12)
+        stop = start + end
+        begin = max(0, stop - length)
+        names: set[bytes] = set()
+        for place in {begin, max(begin, stop - SAMPLE_BYTES)}:
+            file.seek(place)
+            names.update(_names(file.read(min(SAMPLE_BYTES, stop - place)), b"PK\x01\x02", 28, 46))
+    return names
 
 
 def _names(data: bytes, mark: bytes, length_at: int, name_at: int) -> Iterator[bytes]:

@@ -3,21 +3,23 @@ from __future__ import annotations
 import gzip
 import io
 import random
+import tarfile
 import tracemalloc
 import zipfile
 from pathlib import Path
 
 import pytest
 import zstandard
-from samples import docx, epub, packed, pptx, protected_office, xlsx
+from samples import docx, epub, packed, pptx, protected_office, taped, xlsx
 
 from longfold_server.errors import DocumentError
 from longfold_server.ingest.detect import DOCX, PPTX, XLSX, detect
 
 
-def archive(*names: str) -> bytes:
+def archive(*names: str, comment: bytes = b"") -> bytes:
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as made:
+        made.comment = comment
         for name in names:
             made.writestr(name, "content")
     return file.getvalue()
@@ -59,9 +61,21 @@ PDF = b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n1 0 obj"
         (archive("a.txt"), "application/zip"),
         (archive("word/document.xml"), "application/zip"),
         (archive("[Content_Types].xml", *(f"media/{n}" for n in range(2_000)), "word/document.xml"), DOCX),
+        (archive("[Content_Types].xml", "word/a", comment=b"PK" * 32_767), DOCX),
         (archive("[Content_Types].xml", "word/document2.xml"), DOCX),
         (archive("META-INF/container.xml", "b.opf"), "application/epub+zip"),
         (archive(), "application/zip"),
+        *(
+            (packed({"a file": inner, "b.txt": "x", "c file": inner}, zipfile.ZIP_STORED), "application/zip")
+            for inner in (docx("x"), epub("x"), PDF, archive("[Content_Types].xml", "xl/workbook.bin"))
+        ),
+        (taped([(tarfile.TarInfo("a.pdf"), PDF), (tarfile.TarInfo("b.pdf"), PDF)]), "application/x-tar"),
+        (
+            packed(
+                {"[Content_Types].xml": "", "ppt/a.xlsx": xlsx([["x"]]), "ppt/b.docx": docx("x")}, zipfile.ZIP_STORED
+            ),
+            PPTX,
+        ),
         (gzip.compress(b"text"), "application/gzip"),
         (zstandard.compress(b"text"), "application/zstd"),
         (b"name".ljust(257, b"\0") + b"ustar\x0000" + bytes(300), "application/x-tar"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import cast
@@ -88,7 +89,8 @@ def _attachments(message: Part, body: Part | None) -> Iterator[Part]:
         return
     if message.get_content_subtype() == "alternative":
         return  # the forms of the text
-    for part in cast(Iterator[Part], message.iter_parts()):
+    signed = message.get_content_subtype() == "signed"  # the second part is the signature (RFC 1847, 2.1)
+    for part in islice(cast(Iterator[Part], message.iter_parts()), 1 if signed else None):
         if part is body:
             continue
         if part.get_content_maintype() == "multipart":

@@ -152,6 +152,9 @@ def test_parts_of_a_mail(parse: Parse) -> None:
     got = parse(head("mixed") + mixed)
     assert got.at("inner words").text == "inner, line 1"
     assert [(entry.path, entry.reason) for entry in got.skipped] == [("part 2", Reason.BINARY)]
+    content = f"Content-Type: multipart/mixed; boundary=c\n\n{mixed.replace('--b', '--c')}"
+    got = parse(f"{head('signed')}--b\n{content}\n{part('application/pgp-signature', 'iQIzBAEBCAAd')}--b--\n")
+    assert got.at("inner words").text == "inner, line 1" and "iQIz" not in got.text and len(got.skipped) == 1
 
 
 def test_a_header_or_an_attachment_that_breaks_a_parser_costs_itself_only(
