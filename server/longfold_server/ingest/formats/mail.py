@@ -10,13 +10,15 @@ from typing import cast
 
 from longfold_server.ingest import formats
 from longfold_server.ingest.detect import EML
-from longfold_server.ingest.formats.mime import MAILS, Part, parse
+from longfold_server.ingest.formats.mime import Part, parse
 from longfold_server.ingest.formats.source import Labels, Source
 from longfold_server.ingest.formats.writer import Writer
 from longfold_server.ingest.index import Kind, Reason
 from longfold_server.ingest.titles import tidy
 
 SHOWN = ("From", "To", "Cc", "Date", "Subject")
+MAILS = frozenset([EML, "message/global", "message/news"])
+"""Types of parts that are mails themselves."""
 MOST_NESTED = 5
 """Mails inside mails that are read."""
 BODY = "message"

@@ -27,10 +27,8 @@ LONGEST_FIELD = 16 * 1024
 """Bytes of a header field; what is beyond is not read. The library makes some 500 times as much of it."""
 CONTENT = frozenset(["content-type", "content-disposition", "content-transfer-encoding", "content-id"])
 """The fields of a part's header that say what it is."""
-MOST_NESTED = 100
+MOST_DEPTH = 100
 """Multiparts inside each other: they are walked through by recursion."""
-MAILS = frozenset(["message/rfc822", "message/global", "message/news"])
-"""Types of parts that are mails themselves."""
 
 _FIELD = re.compile(rb"From |[!-9;-~]*:|[ \t]")
 """How a line of a header begins."""
@@ -205,7 +203,7 @@ class _Tree:
             self._root = part
         kind = part.get_content_type()
         if kind.startswith("multipart/") and (boundary := _boundary_of(part)) is not None:
-            if len(self._open) >= MOST_NESTED:
+            if len(self._open) >= MOST_DEPTH:
                 raise DocumentError(Code.DOCUMENT_UNDECODABLE, "it is a mail whose parts stand too deep in each other")
             mark = b"--" + boundary.encode("utf-8", "replace")
             here = len(self._open)

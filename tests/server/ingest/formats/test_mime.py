@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from longfold_server.errors import DocumentError
 from longfold_server.ingest.formats import mime
-from longfold_server.ingest.formats.mime import MAILS, Part
+from longfold_server.ingest.formats.mail import MAILS
+from longfold_server.ingest.formats.mime import Part
 from longfold_server.ingest.formats.source import BINARY
 from longfold_server.ingest.sandbox import Sandbox
 
@@ -271,6 +272,6 @@ async def test_multiparts_in_multiparts_without_end(tmp_path: Path) -> None:
         await read(tmp_path, [HEAD, *(nest % (depth, depth) for depth in range(10_000)), b"\n", ANSWER.encode()])
     assert caught.value.code == "document_undecodable" and "too deep" in caught.value.detail
     text = await read(
-        tmp_path, [HEAD, *(nest % (depth, depth) for depth in range(mime.MOST_NESTED)), b"\n", ANSWER.encode()]
+        tmp_path, [HEAD, *(nest % (depth, depth) for depth in range(mime.MOST_DEPTH)), b"\n", ANSWER.encode()]
     )
     assert ANSWER in text
