@@ -11,13 +11,15 @@ from typing import cast
 
 from longfold_server.ingest import formats
 from longfold_server.ingest.detect import EML
-from longfold_server.ingest.formats.mime import MAILS, Part, parse
+from longfold_server.ingest.formats.mime import Part, parse, told
 from longfold_server.ingest.formats.source import Labels, Source
 from longfold_server.ingest.formats.writer import Writer
 from longfold_server.ingest.index import Kind, Reason
 from longfold_server.ingest.titles import tidy
 
 SHOWN = ("From", "To", "Cc", "Date", "Subject")
+MAILS = frozenset([EML, "message/global", "message/news"])
+"""Types of parts that are mails themselves."""
 MOST_NESTED = 5
 """Mails inside mails that are read."""
 BODY = "message"
@@ -53,7 +55,7 @@ def _mail(message: Part, within: str, depth: int, source: Source, writer: Writer
     if body is not None:
         _content(body, within or BODY, source, writer)
     for number, part in enumerate(_attachments(message, body), 1):
-        name = tidy(_file_name(part)) or f"part {number}"
+        name = _file_name(part) or f"part {number}"
         writer.write("\n")
         if part.get_content_type() in MAILS:
             _forwarded(part, name, depth, source, writer)
@@ -134,10 +136,7 @@ def _spooled(part: Part, source: Source) -> Iterator[Path]:
 
 
 def _file_name(part: Part) -> str:
-    try:
-        return tidy(part.get_filename(""))
-    except Exception:  # the library's parser raises nearly anything
-        return ""
+    return tidy(told(part.get_filename, None))
 
 
 def _header(message: Part, name: str) -> str:

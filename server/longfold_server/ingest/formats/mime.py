@@ -16,10 +16,12 @@ from email.parser import BytesParser
 from email.policy import EmailPolicy
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from longfold_server.codes import Code
 from longfold_server.errors import DocumentError
+
+T = TypeVar("T")
 
 PIECE = 64 * 1024
 """Bytes that are looked at together; a longer line comes in several."""
@@ -27,10 +29,8 @@ LONGEST_FIELD = 16 * 1024
 """Bytes of a header field; what is beyond is not read. The library makes some 500 times as much of it."""
 CONTENT = frozenset(["content-type", "content-disposition", "content-transfer-encoding", "content-id"])
 """The fields of a part's header that say what it is."""
-MOST_NESTED = 100
+MOST_DEPTH = 100
 """Multiparts inside each other: they are walked through by recursion."""
-MAILS = frozenset(["message/rfc822", "message/global", "message/news"])
-"""Types of parts that are mails themselves."""
 
 _FIELD = re.compile(rb"From |[!-9;-~]*:|[ \t]")
 """How a line of a header begins."""
@@ -50,11 +50,8 @@ class Part(MIMEPart):
     """The body's bytes in the file, from `start` to before `end`."""
 
     def get(self, name: str, failobj: Any = None) -> Any:
-        """A field that breaks the library's parser, which raises nearly anything, counts as missing."""
-        try:
-            return super().get(name, failobj)
-        except Exception:
-            return failobj
+        """A field that breaks the library's parser counts as missing."""
+        return told(partial(super().get, name, failobj), failobj)
 
     def content(self) -> Iterator[bytes]:
         """The body in pieces, decoded."""
@@ -68,6 +65,16 @@ class Part(MIMEPart):
             while data := file.read(min(left, PIECE)):
                 left -= len(data)
                 yield data
+
+
+def told(ask: Callable[[], T], missing: T) -> T:
+    """What a header says, or `missing` where that breaks the library's parser, which raises nearly anything."""
+    try:
+        return ask()
+    except MemoryError:
+        raise
+    except Exception:
+        return missing
 
 
 def parse(path: Path, fields: Collection[str]) -> Part:
@@ -204,8 +211,8 @@ class _Tree:
         else:
             self._root = part
         kind = part.get_content_type()
-        if kind.startswith("multipart/") and (boundary := _boundary_of(part)) is not None:
-            if len(self._open) >= MOST_NESTED:
+        if kind.startswith("multipart/") and (boundary := told(part.get_boundary, None)) is not None:
+            if len(self._open) >= MOST_DEPTH:
                 raise DocumentError(Code.DOCUMENT_UNDECODABLE, "it is a mail whose parts stand too deep in each other")
             mark = b"--" + boundary.encode("utf-8", "replace")
             here = len(self._open)
@@ -241,13 +248,6 @@ class _Tree:
                 place -= len(data) - len(data.removesuffix(b"\n").removesuffix(b"\r"))
             self._body.end = max(self._body.start, place)
             self._body = None
-
-
-def _boundary_of(part: Part) -> str | None:
-    try:
-        return part.get_boundary()
-    except Exception:  # the library's parser raises nearly anything
-        return None
 
 
 def _base64(pieces: Iterator[bytes]) -> Iterator[bytes]:

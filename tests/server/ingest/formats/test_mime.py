@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from longfold_server.errors import DocumentError
 from longfold_server.ingest.formats import mime
-from longfold_server.ingest.formats.mime import MAILS, Part
+from longfold_server.ingest.formats.mail import MAILS
+from longfold_server.ingest.formats.mime import Part
 from longfold_server.ingest.formats.source import BINARY
 from longfold_server.ingest.sandbox import Sandbox
 
@@ -245,8 +246,14 @@ async def test_a_line_of_200_megabytes(tmp_path: Path) -> None:
     assert len(text) > 200_000_000 and text.endswith(ANSWER)
 
 
-@pytest.mark.parametrize("field", [b"X: " + b"x" * 1_000_000 + b"\n", b"X: x\n" * 200_000], ids=["long", "many"])
-@pytest.mark.parametrize("count", [20, pytest.param(1_000, marks=pytest.mark.slow)])
+LONG, MANY = b"X: " + b"x" * 1_000_000 + b"\n", b"X: x\n" * 200_000
+
+
+@pytest.mark.parametrize(
+    ("field", "count"),
+    [(LONG, 20), (MANY, 20), pytest.param(LONG, 1_000, marks=pytest.mark.slow)],
+    ids=["long fields", "many fields", "a gigabyte"],
+)
 async def test_a_header_without_end(tmp_path: Path, field: bytes, count: int) -> None:
     text = await read(tmp_path, [HEAD, *repeated(field, count), b"\n", ANSWER.encode()])
     assert text.endswith(ANSWER)
@@ -265,6 +272,6 @@ async def test_multiparts_in_multiparts_without_end(tmp_path: Path) -> None:
         await read(tmp_path, [HEAD, *(nest % (depth, depth) for depth in range(10_000)), b"\n", ANSWER.encode()])
     assert caught.value.code == "document_undecodable" and "too deep" in caught.value.detail
     text = await read(
-        tmp_path, [HEAD, *(nest % (depth, depth) for depth in range(mime.MOST_NESTED)), b"\n", ANSWER.encode()]
+        tmp_path, [HEAD, *(nest % (depth, depth) for depth in range(mime.MOST_DEPTH)), b"\n", ANSWER.encode()]
     )
     assert ANSWER in text
