@@ -58,9 +58,8 @@ def parse(
     return reply
 
 
-def answer(text: str, instructions: str = "", memory: str = LINE, attempt: int = 0) -> str:
-    call = replace(ANSWER, instructions=instructions, memory=memory, attempt=attempt)
-    reply = PROFILE.parse(call, Completion(text, "stop"), "", Words())
+def answer(text: str, instructions: str = "") -> str:
+    reply = PROFILE.parse(replace(ANSWER, instructions=instructions), Completion(text, "stop"), "", Words())
     assert isinstance(reply, FinalText)
     return reply.text
 
@@ -445,44 +444,8 @@ def test_what_is_rendered_is_parsed(memory: str, plan: str) -> None:
 )
 def test_a_reply_names_an_option_by_its_value_or_its_letter(reply: str, options: list[str], said: str) -> None:
     assert read_reply(demo.answer_words(Q, options, ""), reply, options) == said
-
-
-OPTIONS = "A) AX-4821\nB) AX-482\nC) ax-4821"
-
-
-@pytest.mark.parametrize(
-    ("reply", "instructions", "said"),
-    [
-        (" AX-4821", "", "AX-4821"),
-        (" ax-4821", "", "ax-4821"),
-        (" unknown", "", "unknown"),
-        (" AX-4821 A", OPTIONS, "A"),
-        (" C", OPTIONS, "C"),
-        (" unknown", OPTIONS, "unknown"),
-    ],
-)
-def test_an_answer_stands_in_the_memory(reply: str, instructions: str, said: str) -> None:
+    instructions = "\n".join(f"{letter}) {text}" for letter, text in zip(LETTERS, options, strict=False))
     assert answer(reply, instructions) == said
-
-
-@pytest.mark.parametrize(
-    ("reply", "instructions", "memory"),
-    [
-        (" AX-482", "", LINE),
-        (" access code", "", LINE),
-        (" AX-4821", "", ""),
-        (" AX-482 B", OPTIONS, LINE),
-        (" B", OPTIONS, LINE),
-        (" AX-482 D", OPTIONS, LINE),
-    ],
-)
-def test_an_answer_that_the_memory_does_not_hold_is_asked_again_and_then_unknown(
-    reply: str, instructions: str, memory: str
-) -> None:
-    for attempt in range(PROFILE.budgets.retries):
-        with pytest.raises(InvalidReply, match="memory"):
-            answer(reply, instructions, memory, attempt)
-    assert answer(reply, instructions, memory, PROFILE.budgets.retries) == "unknown"
 
 
 @given(st.lists(st.text("abcAB 12-.", min_size=1).map(str.strip).filter(bool), min_size=2, max_size=6, unique=True))
@@ -502,7 +465,7 @@ def test_an_answer_without_words_is_refused(reply: str) -> None:
 
 
 def test_an_answer_may_hold_a_less_sign() -> None:
-    assert answer(" <5 mg", memory="dose of Norbel: <5 mg a day") == "<5 mg"
+    assert answer(" <5 mg") == "<5 mg"
 
 
 # --- sampling, budgets, identity ---

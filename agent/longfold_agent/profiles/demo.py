@@ -191,8 +191,7 @@ class DemoProfile:
         """A read gives an `Update` for any reply at all; the answer gives `FinalText` or raises `InvalidReply`.
 
         A written value must stand in the chunk, and so must a word of the name it is written for: a reply that the
-        chunk cannot support is INVALID, whatever the policy believes. In the same way an answer must stand in the
-        memory; when no attempt's does, it is `UNKNOWN`.
+        chunk cannot support is INVALID, whatever the policy believes.
         """
         if call.kind is CallKind.ANSWER:
             options = [_line(option) for option in options_in(call.instructions)]
@@ -200,13 +199,7 @@ class DemoProfile:
             answer = read_reply(words, completion.text, options)
             if not answer or _SPECIAL.search(answer):
                 raise InvalidReply("the answer is empty" if not answer else "the answer holds special tokens")
-            if holds(
-                _line(call.memory), options[LETTERS.index(answer)] if answer in LETTERS[: len(options)] else answer
-            ):
-                return FinalText(answer)
-            if call.attempt < self.budgets.retries:
-                raise InvalidReply("the memory does not hold the answer")
-            return FinalText(UNKNOWN)
+            return FinalText(answer)
         reply = completion.text.strip()
         if reply == SPECIALS[KEEP] or (not reply and completion.stop_reason == KEEP):
             return Update(UpdateKind.KEEP)
@@ -270,11 +263,6 @@ def grounded(memory: str, before: str, text: str) -> bool:
         ):
             return True
     return False
-
-
-def holds(memory: str, answer: str) -> bool:
-    """Whether the value of the line `memory` holds `answer`; `UNKNOWN` is no claim, and stands with any memory."""
-    return answer == UNKNOWN or _stands(_plain(answer), _plain(memory.partition(": ")[2]))
 
 
 def _stands(value: str, text: str) -> bool:

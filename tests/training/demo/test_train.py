@@ -28,7 +28,6 @@ def config(shape: Shape, monkeypatch: pytest.MonkeyPatch) -> Config:
         steps=24,
         shape=shape,
         stages=((32, 0.0),),
-        labels_from=0.3,
         report_every=4,
         validate_every=10**6,
         checkpoint_every=8,
