@@ -114,7 +114,7 @@ BUDGETS = Budgets(
     plan=16,
     read_output=192,
     answer_output=96,
-    retries=3,  # a wrong first digit is the policy's most frequent slip, and the chunk gives it away
+    retries=3,  # a value that is said wrong does not stand in the chunk, so it can be asked for again
 )
 KEEP_BIAS = 0.0
 """Added to the logit of <keep>: a false write can spoil the memory of a long reading, a missed fact costs one fact."""
