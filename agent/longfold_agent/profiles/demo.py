@@ -20,7 +20,7 @@ from typing import TypedDict
 
 from longfold_agent.errors import InvalidReply, Unsupported
 from longfold_agent.neutralise import neutralise
-from longfold_agent.profiles import placeholders
+from longfold_agent.profiles import lexicon, placeholders
 from longfold_agent.profiles.choices import LETTERS, options_in, split_question
 from longfold_agent.profiles.placeholders import Placeholders
 from longfold_agent.protocols import Budgets, Tokens
@@ -120,7 +120,7 @@ KEEP_BIAS = 0.0
 """Added to the logit of <keep>: a false write can spoil the memory of a long reading, a missed fact costs one fact."""
 RETRY_TEMPERATURE = 0.5
 """A retry at temperature 0 would repeat the bad reply."""
-PARSER = 4
+PARSER = 5
 """Raised with every change of the parsing rules, so that no state is continued under other rules than it was begun."""
 NOTICE = (
     "Answered by the demo policy, a model of four million parameters that only looks up stated attributes of named "
@@ -144,9 +144,9 @@ class DemoProfile:
         parts = [
             PARSER,
             SPECIALS,
-            sorted(placeholders.COMMON),
-            sorted(placeholders.OPENING),
-            placeholders.UNITS,
+            *(sorted(words) for words in (lexicon.COMMON, lexicon.OPENING, lexicon.FRAME, lexicon.MONTHS)),
+            lexicon.UNITS,
+            lexicon.TITLES,
             NOTHING,
             AFTER_FIND,
             asdict(self.budgets),

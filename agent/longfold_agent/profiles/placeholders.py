@@ -1,6 +1,6 @@
 """Words that a small vocabulary cannot tell apart as numbered tokens, by rule: the question's words (entity
-anonymisation, Hermann et al. 2015, "Teaching Machines to Read and Comprehend", section 2.2), and the names and numbers
-of what is read (Luong et al. 2015, "Addressing the Rare Word Problem"). Knows no prompts and no model.
+anonymisation, Hermann et al. 2015, "Teaching Machines to Read and Comprehend", section 2.2), and the names, numbers and
+rarer words of what is read (Luong et al. 2015, "Addressing the Rare Word Problem"). Knows no prompts and no model.
 
 words = Placeholders("What is the access code of Norbel?", text="Norbel's access code is 4821.")
 words.hide("Norbel's access code is 4821.")      # "<w3>'s<w1><w2> is<n10>."
@@ -17,63 +17,26 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from zlib import crc32
 
+from longfold_agent.profiles.lexicon import COMMON, FRAME, MONTHS, OPENING, TITLES, UNITS
+
 MOST = 16
 """Words of a question that get a token; further ones stay as they are."""
-SLOTS = 64
-"""Tokens for names, and as many for numbers; what finds all of them taken stays as it is."""
-TOKENS = tuple(
-    f"<{kind}{number}>" for kind, most in (("w", MOST), ("c", SLOTS), ("n", SLOTS)) for number in range(1, most + 1)
-)
-"""Words of the question, capitalised words, numbers."""
-
-COMMON = frozenset((
-    "a", "about", "according", "again", "all", "am", "an", "and", "answer", "any", "anything", "are", "as", "ask",
-    "asked", "at", "be", "been", "being", "but", "by", "can", "could", "current", "currently", "did", "do", "does",
-    "exactly", "final", "find", "for", "from", "gave", "get", "give", "given", "gives", "had", "happen", "has",
-    "have", "hear", "her", "here", "him", "his", "how", "i", "if", "in", "into", "is", "it", "its", "just",
-    "kindly", "know", "known", "last", "latest", "let", "like", "listed", "look", "looking", "me", "mentioned",
-    "most", "my", "need", "new", "newest", "now", "of", "on", "or", "our", "out", "please", "present", "presently",
-    "provide", "re", "read", "recent", "recorded", "regarding", "remind", "said", "say", "says", "shall", "she",
-    "should", "show", "so", "stated", "tell", "than", "that", "the", "their", "them", "then", "there", "these",
-    "they", "this", "those", "to", "today", "told", "up", "us", "use", "used", "want", "was", "we", "were", "what",
-    "when", "where", "whether", "which", "who", "whom", "whose", "why", "will", "with", "would", "you", "your",
-    "actual", "identify", "d", "ll", "m", "s", "t", "ve",
-))  # fmt: skip
-"""Words that ask, join or point; what a question is about is told by its other words."""
-
-OPENING = frozenset((
-    "after", "along", "although", "among", "another", "around", "as", "because", "before", "behind", "beneath",
-    "beside", "besides", "between", "beyond", "both", "certain", "dear", "despite", "during", "each", "earlier",
-    "either", "even", "every", "everybody", "everyone", "except", "few", "finally", "first", "formerly", "hence",
-    "however", "inside", "later", "many", "meanwhile", "neither", "never", "next", "no", "nobody", "nor", "not",
-    "nothing", "once", "only", "other", "outside", "over", "per", "perhaps", "previously", "rather", "several",
-    "since", "some", "somebody", "someone", "soon", "still", "such", "though", "through", "thus", "together",
-    "tomorrow", "toward", "towards", "under", "unless", "unlike", "until", "very", "via", "while", "within",
-    "without", "yes", "yesterday", "yet",
-))  # fmt: skip
-"""Words that are capitalised where a sentence begins, and no names there."""
-
-UNITS = (
-    "%", "percent", "hundred", "thousand", "million", "billion", "trillion", "dozen",
-    "dollars", "euros", "pounds", "crowns", "francs", "marks", "yen", "pence", "cents",
-    "m", "cm", "mm", "km", "metres", "meters", "centimetres", "centimeters", "millimetres", "millimeters",
-    "kilometres", "kilometers", "feet", "ft", "inches", "yards", "miles", "acres", "hectares",
-    "g", "kg", "mg", "grams", "kilograms", "tonnes", "tons", "ounces", "l", "ml", "litres", "liters", "gallons",
-    "ms", "s", "seconds", "min", "minutes", "h", "hours", "days", "weeks", "months", "years", "am", "pm", "o'clock",
-    "\u00b0", "\u00b0C", "\u00b0F", "degrees", "volts", "watts", "kilowatts", "kW", "MW", "amperes", "hertz", "Hz",
-    "kHz", "MHz", "bar", "knots", "bytes", "kB", "MB", "GB", "TB", "pages", "people", "points",
-)  # fmt: skip
-"""Words that belong to the number before them."""
+SLOTS = {"c": 64, "n": 64, "r": 128}
+"""Tokens for names, numbers and rarer words; what finds all of its kind taken stays as it is."""
+TOKENS = tuple(f"<{kind}{number}>" for kind, most in {"w": MOST, **SLOTS}.items() for number in range(1, most + 1))
+"""Words of the question, capitalised words, numbers, rarer words."""
 
 _WORD = re.compile(r"[^\W_]+")
 _NUMBER = r"(?:[^\W_]{1,24}[-/]){0,3}[^\W\d_]{0,24}\d[^\W_]*(?:[-/][^\W_]+|[.,:]\d[^\W_]*)*"
-_NAME = r"[^\W\d_a-z][^\W\d_]*"
+_LETTERS = r"[^\W\d_]+"
 _BEGINNING = re.compile(
-    r"(?:(?<!\b[A-Z])(?<!\b[A-Z][a-z])(?<!\bMrs)[.!?][\"'\u201d\u2019)\]]*\s|\n|\A)[\s\"'\u201c\u2018(\[*#>\u2022-]*\Z"
+    r"(?:(?<!\b[A-Z])"
+    + "".join(rf"(?<!\b{title})" for title in TITLES)
+    + r"[.!?][\"'\u201d\u2019)\]]*\s|\n|\A)[\s\"'\u201c\u2018(\[*#>\u2022-]*\Z"
 )
 """Behind the end of a sentence or line; "Dr. " and "M. " end none."""
 _LOOK_BACK = 12
-_TOKEN = re.compile(r"(?P<space> ?)(?P<token><(?:w|c|n)[1-9][0-9]?>)")
+_TOKEN = re.compile(r"(?P<space> ?)(?P<token><[wcnr][1-9][0-9]{0,2}>)")
 _NO_SPACE_BEHIND = frozenset("\n\t ([{/\"'\u201c\u2018$\u20ac\u00a3#-")
 
 
@@ -82,12 +45,13 @@ class Placeholders:
 
     question: its first `MOST` different words that are not `COMMON`, in its order, case aside.
     said: short texts beside the question (memory, options); each capitalised word in them is a name.
-    text: what is read; a capitalised word that begins a sentence is no name there, unless another capital or a digit
-    follows it or it is a name elsewhere.
+    text: what is read; a capitalised word of `FRAME` that begins a sentence is no name there, unless another capital
+    or a digit follows it or it is a name elsewhere.
 
     Names and numbers that follow each other share a token ("Bernard Hale", "12 May 2031"), but a number after a number
-    has its own. A number takes its unit along, unless the question asks with that word. They are told apart by their
-    spelling. Which token one gets follows from its spelling where that token is free, so that all tokens are about
+    has its own, but for the year of a date. A number takes its unit along, unless the question asks with that word. Each
+    word in small letters that no list of `lexicon` holds has a token of its own. All are told apart by their spelling.
+    Which token one gets follows from its spelling where that token is free, so that all tokens are about
     equally frequent. A hidden word takes the space before it along, so that a text never gets longer in tokens.
     """
 
@@ -108,32 +72,32 @@ class Placeholders:
                 self._give(run)
 
     def _runs(self, text: str) -> Iterator[_Run]:
-        """Words of the question, each alone, and names and numbers, in the order of the text."""
+        """Words of the question and rarer words, each alone, and names and numbers, in the order of the text."""
         run: _Run = []
         for found in self._pattern.finditer(text):
             if run and not _goes_on(run, found):
                 yield run
                 run = []
-            if found["word"] or found["number"] or _is_name(found["name"]):
+            if found["word"] or found["number"] or _is_name(found["letters"]) or _is_rare(found["letters"]):
                 run.append(found)
         if run:
             yield run
 
     def _give(self, run: _Run) -> None:
-        """Gives a name or number that has no token the first free one from where its spelling points."""
+        """Gives what has no token the first free one of its kind from where its spelling points."""
         spelling = _spelling(run)
         if run[0]["word"] or spelling in self._tokens:
             return
-        kind = "n" if any(found["number"] for found in run) else "c"
-        start = crc32(spelling.encode(errors="replace")) % SLOTS
-        tokens = (f"<{kind}{(start + step) % SLOTS + 1}>" for step in range(SLOTS))
+        kind = "n" if any(found["number"] for found in run) else "c" if _is_name(run[0]["letters"]) else "r"
+        start = crc32(spelling.encode(errors="replace"))
+        tokens = (f"<{kind}{(start + step) % SLOTS[kind] + 1}>" for step in range(SLOTS[kind]))
         token = next((token for token in tokens if token not in self._shown), None)
         if token is not None:
             self._tokens[spelling] = token
             self._shown[token] = spelling
 
     def hide(self, text: str) -> str:
-        """`text` with every word of the question, name and number as its token."""
+        """`text` with every word of the question, name, number and rarer word as its token."""
         out: list[str] = []
         done = 0
         for run in self._runs(text):
@@ -170,21 +134,37 @@ class Placeholders:
         return out + text[done:]
 
 
+_LISTED = (COMMON, OPENING, FRAME)
 _Run = list[re.Match[str]]
 """A word of the question, or pieces of a name or number beside each other."""
 _LONGEST = 6
-_ABBREVIATED = 3
-"""Letters of "M.", "Dr." or "Mrs.", behind which a name goes on."""
+_DAY = re.compile(r"\d{1,2}(?:st|nd|rd|th)?")
+_YEAR = re.compile(r"\d{4}")
 
 
 def _goes_on(run: _Run, found: re.Match[str]) -> bool:
     """Whether a piece belongs to the name or number before it."""
-    if run[0]["word"] or found["word"] or found[0][0] != " " or len(run) == _LONGEST:
+    last = run[-1]
+    if not (last["number"] or _is_name(last["letters"])) or found["word"] or found[0][0] != " " or len(run) == _LONGEST:
         return False
-    between = found.string[run[-1].end() : found.start()]
-    if between and not (between == "." and run[-1]["name"] and len(run[-1]["name"]) <= _ABBREVIATED):
+    between = found.string[last.end() : found.start()]
+    if between == ",":
+        return _ends_date(run, found)
+    if between and not (between == "." and _is_abbreviated(last["letters"])):
         return False
-    return not (run[-1]["number"] and found["number"]) and (bool(found["number"]) or _is_name(found["name"]))
+    return bool(found["number"]) and not last["number"] or _is_name(found["letters"])
+
+
+def _ends_date(run: _Run, found: re.Match[str]) -> bool:
+    """Whether a piece is the year of "July 9, 2017" or "9 July, 2017"."""
+    if not found["number"] or not _YEAR.fullmatch(found["number"]):
+        return False
+    words = [piece["number"] or piece["letters"] for piece in run[-2:]]
+    return words[-1] in MONTHS or len(words) > 1 and words[0] in MONTHS and _DAY.fullmatch(words[1]) is not None
+
+
+def _is_abbreviated(word: str | None) -> bool:
+    return word is not None and (word in TITLES or len(word) == 1)
 
 
 def _spelling(run: _Run) -> str:
@@ -195,16 +175,20 @@ def _is_common(word: str) -> bool:
     return word.casefold() in COMMON and (len(word) > 1 or word in "AI" or word.islower())  # "Line D" is not
 
 
-def _is_name(word: str) -> bool:
-    return word[0].isupper() and word.casefold() not in OPENING and not _is_common(word)
+def _is_name(word: str | None) -> bool:
+    return bool(word) and word[0].isupper() and word.casefold() not in OPENING and not _is_common(word)
+
+
+def _is_rare(word: str | None) -> bool:
+    return bool(word) and word[0].islower() and len(word) > 1 and not any(word in listed for listed in _LISTED)
 
 
 def _opens(run: _Run) -> bool:
     """Whether a capitalised word owes its capital to its sentence."""
     found = run[0]
-    if len(run) > 1 or not found["name"]:
+    if len(run) > 1 or not found["letters"] or found["letters"].casefold() not in FRAME:
         return False
-    begin, end, text = found.start("name"), found.end("name"), found.string
+    begin, end, text = found.start("letters"), found.end("letters"), found.string
     if _BEGINNING.search(text[max(0, begin - _LOOK_BACK) : begin]) is None:
         return False
     behind = text[end : end + 2].lstrip(" ")[:1]
@@ -213,10 +197,10 @@ def _opens(run: _Run) -> bool:
 
 @lru_cache(maxsize=256)
 def _pattern(words: tuple[str, ...]) -> re.Pattern[str]:
-    """Finds a word of the question, else a number or code, else a capitalised word, with the space before it."""
+    """Finds a word of the question, else a number or code, else any word, with the space before it."""
     units = "|".join(re.escape(unit) for unit in sorted(UNITS, key=len, reverse=True) if unit.casefold() not in words)
     number = rf"{_NUMBER}(?![^\W_])(?: ?(?:{units})(?![^\W_])){{0,2}}"
-    kinds = [rf"(?<![^\W_])(?P<number>{number})", rf"(?<![^\W_])(?P<name>{_NAME})(?![^\W_])"]
+    kinds = [rf"(?<![^\W_])(?P<number>{number})", rf"(?<![^\W_])(?P<letters>{_LETTERS})(?![^\W_])"]
     # A number's digits within "1,912" or "4.9" are no word of their own.
     each = "|".join(re.escape(word) for word in sorted(words, key=lambda word: (-len(word), word)))
     asked = rf"(?<![^\W_])(?<!\d[.,:])(?P<word>(?i:{each}))(?![^\W_])(?![.,:]\d)" if words else r"(?P<word>(?!))"

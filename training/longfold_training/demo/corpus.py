@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from random import Random
 
+from longfold_agent.profiles.lexicon import COMMON, FRAME, OPENING
 from longfold_training.demo import filler, rows
 from longfold_training.demo.story import make_story
 from longfold_training.demo.words import phrases, words
@@ -13,6 +14,9 @@ from longfold_training.demo.words import phrases, words
 PROSE_COPIES = 20
 """How often the small body of prose counts beside the large body of documentation, so that ordinary English is dense in
 tokens."""
+
+SHOWN_COPIES = 250
+"""How often each word counts that the policy sees as it is, so that each is a token."""
 
 _LISTS = (
     "nouns", "adjectives", "verbs_past", "participles", "adverbs", "functions", "first_names", "last_names",
@@ -33,6 +37,9 @@ def corpus(seed: int) -> Iterator[str]:
         listed = " " + " ".join(words(name))
         for _ in range(25):
             yield listed
+    shown = " " + " ".join(sorted(COMMON | OPENING | FRAME))
+    for _ in range(SHOWN_COPIES):
+        yield shown
     for _ in range(12):
         yield " " + " ".join(phrases("phrases"))
         yield " " + " ".join(phrase.split(":")[-1] for phrase in phrases("attributes"))

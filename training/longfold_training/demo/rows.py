@@ -27,7 +27,7 @@ class Row:
     tag: str
     """What the row exercises; used in reports only."""
     decisive: tuple[int, ...]
-    """Tokens of the reply that decide it: whether it writes, and how the value begins."""
+    """Tokens of the reply that decide it: whether it writes, the value and where it ends."""
     labels: list[Label]
     """Of each token of the prompt; empty where no chunk is read."""
 
@@ -111,10 +111,16 @@ def make_rows(
 
 def _row(tokenizer: Tokenizer, made: Exercise) -> Row:
     asked, said = tokenizer.encode(made.prompt), tokenizer.encode(made.target)
-    value = made.target.find(":") + 1  # a name or an attribute holds no colon
-    first = next(number for number, (begin, _) in enumerate(said.offsets) if begin >= value)
+    decisive = [0]
+    if made.reads and said.ids[0] != prompt.KEEP:
+        value = made.target.find(":") + 1  # a name or an attribute holds no colon
+        decisive += [
+            number
+            for number, (begin, _) in enumerate(said.offsets)
+            if begin >= value and number <= said.ids.index(prompt.PLAN)
+        ]
     told: list[Label] = []
     if made.reads:
         start = made.prompt.find("<chunk>") + len("<chunk>")
         told = labels(asked.offsets, start, made.marked, lambda value: tokenizer.encode(value).ids[0])
-    return Row(asked.ids, said.ids, made.reads, made.tag, (0, first), told)
+    return Row(asked.ids, said.ids, made.reads, made.tag, tuple(decisive), told)

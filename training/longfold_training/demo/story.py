@@ -14,6 +14,11 @@ from longfold_training.demo.sentences import Fact, Passage
 from longfold_training.demo.words import Attribute, Split, attribute, words
 
 
+PHRASES = 0.2
+"""Share of attributes whose values are phrases, whatever they usually are: most other values are one token, and copying
+on has to be learned too."""
+
+
 @dataclass(frozen=True, slots=True)
 class Key:
     """An entity and one of its attributes: what a question asks for."""
@@ -107,6 +112,8 @@ def make_story(rng: Random, tokens: int, count: int, split: Split, ordinary: flo
     chosen: dict[tuple[str, str], tuple[Key, Attribute]] = {}
     while len(chosen) < stated:
         entity, wanted = _next_subject(rng, list(chosen.values()), split)
+        if rng.random() < PHRASES:
+            wanted = Attribute(wanted.phrase, "phrase")
         prior = make_fact(rng, entity, wanted, split).value if rng.random() < 0.5 else ""
         chosen.setdefault(name_of(entity, wanted.phrase), (Key(entity, wanted.phrase, wanted.kind, prior), wanted))
     queues = [_passages(rng, key, wanted, split, chosen, ordinary) for key, wanted in chosen.values()]
