@@ -337,7 +337,7 @@ def test_a_rewrite_that_changes_nothing_keeps() -> None:
         ("<mem> access code of Trask: AX-4821<plan> none", "does not stand"),
         ("<mem> AX-4821<plan> none", "does not stand"),
         (f"<mem> {LINE}{' x' * 200}<plan> none", "memory over budget"),
-        (f"<mem> {LINE}<plan>{' x' * 17}", "plan over budget"),
+        (f"<mem> {LINE}<plan>{' x' * 33}", "plan over budget"),
     ],
 )
 def test_unusable_replies_are_invalid(text: str, reason: str) -> None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TypedDict
 
@@ -46,6 +46,8 @@ NOTHING = "none"
 """How an empty memory or plan is written."""
 AFTER_FIND = "watch for changes"
 """The plan once a value has been found: values may change later in the documents."""
+BETWEEN = "; "
+"""Stands between the items of a memory that holds several, and of an answer that lists them."""
 UNKNOWN = "unknown"
 """The answer when nothing was found."""
 
@@ -62,14 +64,19 @@ def answer_words(question: str, options: Sequence[str], memory: str) -> Placehol
 
 def render_read(question: str, memory: str, plan: str, text: str) -> str:
     """The prompt that asks for the new memory after `text`."""
-    hide = read_words(question, memory, text).hide
-    state = f"<mem> {hide(memory) or NOTHING}<plan> {plan or NOTHING}"
-    return f"<q> {hide(question)}{state}<chunk>{hide(text)}<out>"
+    words = read_words(question, memory, text)
+    state = f"<mem> {words.hide(memory) or NOTHING}<plan> {_hidden_plan(words, plan) or NOTHING}"
+    return f"<q> {words.hide(question)}{state}<chunk>{words.hide(text)}<out>"
 
 
 def render_update(words: Placeholders, memory: str, plan: str) -> str:
     """The reply that rewrites memory and plan."""
-    return f"<mem> {words.hide(memory)}<plan> {plan}<eos>"
+    return f"<mem> {words.hide(memory)}<plan> {_hidden_plan(words, plan)}<eos>"
+
+
+def _hidden_plan(words: Placeholders, plan: str) -> str:
+    """A plan names what to look for in words of the question and of memory; the one that names nothing stays."""
+    return plan if plan == AFTER_FIND else words.hide(plan)
 
 
 def render_answer(question: str, options: Sequence[str], memory: str) -> str:
@@ -108,10 +115,15 @@ def memory_line(attribute: str, entity: str, value: str) -> str:
     return f"{attribute} of {entity}: {value}"
 
 
+def find_plan(attribute: str, entity: str) -> str:
+    """The plan while the thing that is asked about is known and its attribute is not."""
+    return f"find the {attribute} of {entity}"
+
+
 BUDGETS = Budgets(
     chunk=256,
-    memory=160,  # one line: three words of attribute, a name and a value never come near this
-    plan=16,
+    memory=160,  # one line: three words of attribute, a name and six names as its value never come near this
+    plan=32,  # four words around an attribute and a name
     read_output=192,
     answer_output=96,
     retries=3,  # a value that is said wrong does not stand in the chunk, so it can be asked for again
@@ -120,7 +132,7 @@ KEEP_BIAS = 0.0
 """Added to the logit of <keep>: a false write can spoil the memory of a long reading, a missed fact costs one fact."""
 RETRY_TEMPERATURE = 0.5
 """A retry at temperature 0 would repeat the bad reply."""
-PARSER = 5
+PARSER = 6
 """Raised with every change of the parsing rules, so that no state is continued under other rules than it was begun."""
 NOTICE = (
     "Answered by the demo policy, a model of four million parameters that only looks up stated attributes of named "
@@ -191,7 +203,8 @@ class DemoProfile:
         """A read gives an `Update` for any reply at all; the answer gives `FinalText` or raises `InvalidReply`.
 
         A written value must stand in the chunk, and so must a word of the name it is written for: a reply that the
-        chunk cannot support is INVALID, whatever the policy believes.
+        chunk cannot support is INVALID, whatever the policy believes. Where the question asks for several things, so
+        must each that is new, and those of the memory before stay as they are.
         """
         if call.kind is CallKind.ANSWER:
             options = [_line(option) for option in options_in(call.instructions)]
@@ -216,7 +229,7 @@ class DemoProfile:
             return _invalid("plan over budget")
         if memory == call.memory and plan == call.plan:
             return Update(UpdateKind.KEEP)
-        if not grounded(memory, call.memory, neutralise(text, SPECIALS)):
+        if not supported(words, memory, call.memory, neutralise(text, SPECIALS)):
             return _invalid("the value does not stand in the text")
         return Update(UpdateKind.REWRITE, memory, plan)
 
@@ -245,6 +258,11 @@ def parse_update(words: Placeholders, reply: str) -> tuple[str, str] | None:
     return memory, "" if plan == NOTHING else plan
 
 
+def supported(words: Placeholders, memory: str, before: str, text: str) -> bool:
+    """Whether `text` and the memory before allow the memory `memory`, by what the question of `words` asks for."""
+    return (grounded_items if words.several else grounded)(memory, before, text)
+
+
 def grounded(memory: str, before: str, text: str) -> bool:
     """Whether `text` can support the line `memory` ("attribute of name: value"); the line before supports itself.
 
@@ -253,16 +271,39 @@ def grounded(memory: str, before: str, text: str) -> bool:
     if memory == before:
         return True
     seen = _plain(text)
-    for colon in re.finditer(": ", memory):
-        key, value = memory[: colon.start()], _plain(memory[colon.end() :])
-        name = re.findall(r"\w+", _plain(key.rsplit(" of ", 1)[-1]).removeprefix("the "))
-        if (
-            value
-            and _stands(value, seen)
-            and (not name or any(re.search(rf"\b{re.escape(word)}", seen) for word in name))
-        ):
+    return any(_names(key, seen) and bool(value) and _stands(value, seen) for key, value in _splits(memory))
+
+
+def grounded_items(memory: str, before: str, text: str) -> bool:
+    """Whether `text` can support the line `memory` ("things of name: item; item"); the line before supports itself.
+
+    The memory begins with the whole of the one before. Each further item must stand in the text, like at least one
+    word of the name, and be no item that is there already.
+    """
+    if memory == before:
+        return True
+    if before and not memory.startswith(before + BETWEEN):
+        return False
+    seen = _plain(text)
+    for key, value in _splits(before or memory):
+        known = value.split(BETWEEN) if before else []
+        new = _plain(memory[len(before + BETWEEN) :]).split(BETWEEN) if before else value.split(BETWEEN)
+        listed = known + new
+        if len(set(listed)) == len(listed) and all(item and _stands(item, seen) for item in new) and _names(key, seen):
             return True
     return False
+
+
+def _splits(line: str) -> Iterator[tuple[str, str]]:
+    """Each way to take a memory line apart into its key and its value, which is plain; both may hold a colon."""
+    for colon in re.finditer(": ", line):
+        yield line[: colon.start()], _plain(line[colon.end() :])
+
+
+def _names(key: str, text: str) -> bool:
+    """Whether a word of the name in "attribute of name" stands in `text`."""
+    name = re.findall(r"\w+", _plain(key.rsplit(" of ", 1)[-1]).removeprefix("the "))
+    return not name or any(re.search(rf"\b{re.escape(word)}", text) for word in name)
 
 
 def _stands(value: str, text: str) -> bool:

@@ -36,6 +36,10 @@ _BEGINNING = re.compile(
 )
 """Behind the end of a sentence or line; "Dr. " and "M. " end none."""
 _LOOK_BACK = 12
+_SEVERAL = re.compile(r"\b(?:(?i:how many|all|are|were)\b|(?i:list)(?= (?:the|all)\b| [A-Z]))")
+"""What makes a question one for several things, or for their number."""
+_ASKS = frozenset(("list", "many"))
+"""Words of such a question that stay visible in it; "are" and "all" are `COMMON`."""
 _TOKEN = re.compile(r"(?P<space> ?)(?P<token><[wcnr][1-9][0-9]{0,2}>)")
 _NO_SPACE_BEHIND = frozenset("\n\t ([{/\"'\u201c\u2018$\u20ac\u00a3#-")
 
@@ -43,7 +47,8 @@ _NO_SPACE_BEHIND = frozenset("\n\t ([{/\"'\u201c\u2018$\u20ac\u00a3#-")
 class Placeholders:
     """The words of one prompt and the tokens that stand for them.
 
-    question: its first `MOST` different words that are not `COMMON`, in its order, case aside.
+    question: its first `MOST` different words that are not `COMMON`, in its order, case aside. Where it asks for
+    several things, "passenger" is its word "passengers" too, and comes back as the question spells it.
     said: short texts beside the question (memory, options); each capitalised word in them is a name.
     text: what is read; a capitalised word of `FRAME` that begins a sentence is no name there, unless another capital
     or a digit follows it or it is a name elsewhere.
@@ -56,12 +61,17 @@ class Placeholders:
     """
 
     def __init__(self, question: str, said: Sequence[str] = (), text: str = "") -> None:
+        self.several = asks_for_several(question)
         self.words: dict[str, str] = {}
         for word in _WORD.findall(question):
-            if not _is_common(word) and len(self.words) < MOST:
+            if not _is_common(word) and not self._asks(word) and len(self.words) < MOST:
                 self.words.setdefault(word.casefold(), word)
-        self._pattern = _pattern(tuple(self.words))
         self._asked = dict(zip(self.words, TOKENS, strict=False))
+        if self.several:
+            for folded in self.words:
+                for one in singulars(folded):
+                    self._asked.setdefault(one, self._asked[folded])
+        self._pattern = _pattern(tuple(self._asked))
         self._tokens: dict[str, str] = {}
         self._shown = {self._asked[folded]: word for folded, word in self.words.items()}
         for other in (question, *said):
@@ -86,7 +96,7 @@ class Placeholders:
     def _give(self, run: _Run) -> None:
         """Gives what has no token the first free one of its kind from where its spelling points."""
         spelling = _spelling(run)
-        if run[0]["word"] or spelling in self._tokens:
+        if run[0]["word"] or spelling in self._tokens or self._asks(spelling):
             return
         kind = "n" if any(found["number"] for found in run) else "c" if _is_name(run[0]["letters"]) else "r"
         start = crc32(spelling.encode(errors="replace"))
@@ -95,6 +105,9 @@ class Placeholders:
         if token is not None:
             self._tokens[spelling] = token
             self._shown[token] = spelling
+
+    def _asks(self, word: str) -> bool:
+        return self.several and word.casefold() in _ASKS
 
     def hide(self, text: str) -> str:
         """`text` with every word of the question, name, number and rarer word as its token."""
@@ -134,6 +147,24 @@ class Placeholders:
         return out + text[done:]
 
 
+def asks_for_several(question: str) -> bool:
+    """Whether a question asks for several things or for their number, by its form alone: "How many", "List the", "What
+    are", "all"."""
+    return _SEVERAL.search(question) is not None
+
+
+def singulars(word: str) -> tuple[str, ...]:
+    """What `word`, case folded, may be the regular plural of."""
+    if len(word) < 4 or not word.endswith("s") or word.endswith("ss"):
+        return ()
+    ones = [word[:-1]]
+    if word.endswith("ies"):
+        ones.append(f"{word[:-3]}y")
+    elif word.endswith(("ses", "xes", "ches", "shes")):
+        ones.append(word[:-2])
+    return tuple(one for one in ones if one not in COMMON)
+
+
 _LISTED = (COMMON, OPENING, FRAME)
 _Run = list[re.Match[str]]
 """A word of the question, or pieces of a name or number beside each other."""
@@ -152,7 +183,7 @@ def _goes_on(run: _Run, found: re.Match[str]) -> bool:
         return _ends_date(run, found)
     if between and not (between == "." and _is_abbreviated(last["letters"])):
         return False
-    return bool(found["number"]) and not last["number"] or _is_name(found["letters"])
+    return (bool(found["number"]) and not last["number"]) or _is_name(found["letters"])
 
 
 def _ends_date(run: _Run, found: re.Match[str]) -> bool:
@@ -160,7 +191,7 @@ def _ends_date(run: _Run, found: re.Match[str]) -> bool:
     if not found["number"] or not _YEAR.fullmatch(found["number"]):
         return False
     words = [piece["number"] or piece["letters"] for piece in run[-2:]]
-    return words[-1] in MONTHS or len(words) > 1 and words[0] in MONTHS and _DAY.fullmatch(words[1]) is not None
+    return words[-1] in MONTHS or (len(words) > 1 and words[0] in MONTHS and _DAY.fullmatch(words[1]) is not None)
 
 
 def _is_abbreviated(word: str | None) -> bool:

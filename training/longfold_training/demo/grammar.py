@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from random import Random
 
 from longfold_training.demo import names, values
+from longfold_training.demo.listing import LISTING
 from longfold_training.demo.ordinary import ORDINARY
 from longfold_training.demo.rules import RULES
 from longfold_training.demo.words import words
@@ -32,7 +33,7 @@ def expand(rng: Random, template: str, bound: Mapping[str, str]) -> str:
         symbol = match.group(1)
         if symbol in bound:
             return bound[symbol]
-        alternatives = ORDINARY.get(symbol) or RULES.get(symbol)
+        alternatives = ORDINARY.get(symbol) or RULES.get(symbol) or LISTING.get(symbol)
         if alternatives is not None:
             return _SYMBOL.sub(replace, rng.choice(alternatives))
         return _MAKERS[symbol](rng)

@@ -64,7 +64,7 @@ class Reader:
             if number in replies:
                 words = prompt.read_words(state.question, before, text)
                 parsed = prompt.parse_update(words, replies[number])
-                if parsed is not None and prompt.grounded(parsed[0], before, text):
+                if parsed is not None and prompt.supported(words, parsed[0], before, text):
                     state.memory, state.plan = parsed
             gates.append(Gate(margins[number], before, state.memory))
         return gates

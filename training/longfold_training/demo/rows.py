@@ -106,10 +106,11 @@ def make_rows(
 ) -> list[Row]:
     """About `count` rows on one chunk of about `tokens` tokens."""
     story = make_story(rng, tokens, count, split, ordinary)
-    return [_row(tokenizer, made) for made in exercises(rng, story, count)]
+    return [encode(tokenizer, made) for made in exercises(rng, story, count)]
 
 
-def _row(tokenizer: Tokenizer, made: Exercise) -> Row:
+def encode(tokenizer: Tokenizer, made: Exercise) -> Row:
+    """An exercise in token ids."""
     asked, said = tokenizer.encode(made.prompt), tokenizer.encode(made.target)
     decisive = [0]
     if made.reads and said.ids[0] != prompt.KEEP:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from longfold_agent.profiles.placeholders import Placeholders
-from longfold_training.demo.sentences import Passage
+from longfold_training.demo.sentences import Fact, Passage
 from longfold_training.demo.story import Key, Story, name_of
 
 BEGINS, INSIDE, STATED = 1, 2, 4
@@ -44,30 +44,34 @@ def marks(story: Story, key: Key, words: Placeholders) -> list[Mark]:
 
     A value is labelled only where the key stands before it: a causal reader cannot know it earlier.
     """
+    name = name_of(key.entity, key.attribute)
+    return marks_of(story.text, story.passages, lambda fact: name_of(fact.entity, fact.attribute) == name, words)
+
+
+def marks_of(text: str, passages: Sequence[Passage], counts: Callable[[Fact], bool], words: Placeholders) -> list[Mark]:
+    """The same for the facts of `passages` that count."""
     out = []
     searched = 0
-    for passage in story.passages:
-        at = story.text.find(passage.text, searched)
+    for passage in passages:
+        at = text.find(passage.text, searched)
         if at < 0:
             continue
         searched = at
-        for begin, end, ready in _statements(passage, key):
+        for begin, end, ready in _statements(passage, counts):
             places = (begin, end, max(end, ready), len(passage.text))
-            low, high, complete, last = (len(words.hide(story.text[: at + place])) for place in places)
+            low, high, complete, last = (len(words.hide(text[: at + place])) for place in places)
             if ready <= begin:
                 out.append(Mark(BEGINS | INSIDE, low, high))
             out.append(Mark(STATED, complete - 1, last, words.hide(f" {passage.text[begin:end]}")))
     return out
 
 
-def _statements(passage: Passage, key: Key) -> list[tuple[int, int, int]]:
-    """Begin and end of the value and the end of the key's later half, for each statement of `key` in a passage."""
+def _statements(passage: Passage, counts: Callable[[Fact], bool]) -> list[tuple[int, int, int]]:
+    """Begin and end of the value and the end of the key's later half, for each fact of a passage that counts."""
     low = passage.text.lower()
-    entity, phrase = key.entity.lower().removeprefix("the "), key.attribute.lower()
     found = []
-    for fact in passage.facts:
-        if name_of(fact.entity, fact.attribute) != name_of(key.entity, key.attribute):
-            continue
+    for fact in filter(counts, passage.facts):
+        entity, phrase = name_of(fact.entity, fact.attribute)
         values = list(re.finditer(rf"(?<!\w){re.escape(fact.value.lower())}(?!\w)", low))
         ends = [low.find(part) + len(part) for part in (entity, phrase) if part in low]
         if values and ends:

@@ -13,7 +13,6 @@ from longfold_training.demo.grammar import expand, sentence
 from longfold_training.demo.sentences import Fact, Passage
 from longfold_training.demo.words import Attribute, Split, attribute, words
 
-
 PHRASES = 0.2
 """Share of attributes whose values are phrases, whatever they usually are: most other values are one token, and copying
 on has to be learned too."""
@@ -117,9 +116,9 @@ def make_story(rng: Random, tokens: int, count: int, split: Split, ordinary: flo
         prior = make_fact(rng, entity, wanted, split).value if rng.random() < 0.5 else ""
         chosen.setdefault(name_of(entity, wanted.phrase), (Key(entity, wanted.phrase, wanted.kind, prior), wanted))
     queues = [_passages(rng, key, wanted, split, chosen, ordinary) for key, wanted in chosen.values()]
-    passages = _interleave(rng, queues)
+    passages = interleave(rng, queues)
     for _ in range(rng.randint(0, 1 + tokens // 100)):
-        passages.insert(rng.randint(0, len(passages)), _mention(rng, [key for key, _ in chosen.values()], split))
+        passages.insert(rng.randint(0, len(passages)), mention(rng, [key for key, _ in chosen.values()], split))
     if rng.random() < 0.06:
         passages.append(_cut(rng, split))
     index = last_values(passages)
@@ -211,7 +210,7 @@ def put(
     return sentences.soup(rng, fact)
 
 
-def _interleave(rng: Random, queues: Sequence[list[Passage]]) -> list[Passage]:
+def interleave(rng: Random, queues: Sequence[list[Passage]]) -> list[Passage]:
     """All passages in random order, each key's own in theirs."""
     order = [number for number, queue in enumerate(queues) for _ in queue]
     rng.shuffle(order)
@@ -219,7 +218,7 @@ def _interleave(rng: Random, queues: Sequence[list[Passage]]) -> list[Passage]:
     return [next(rests[number]) for number in order]
 
 
-def _mention(rng: Random, keys: Sequence[Key], split: Split) -> Passage:
+def mention(rng: Random, keys: Sequence[Key], split: Split) -> Passage:
     """Text about an entity or an attribute that states no value."""
     key = rng.choice(keys) if keys and rng.random() < 0.7 else None
     entity = key.entity if key else names.entity(rng, split)

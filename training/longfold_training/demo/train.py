@@ -29,6 +29,7 @@ from longfold_training.demo.muon import Muon
 from longfold_training.demo.packing import Batch, pack
 from longfold_training.demo.rows import Row, make_rows
 from longfold_training.demo.schedule import LOADS, Load, Schedule
+from longfold_training.demo.several import several_rows
 from longfold_training.demo.tokenizer import load_tokenizer, train_tokenizer
 from longfold_training.demo.words import Split
 from longfold_training.errors import CheckpointError
@@ -47,6 +48,8 @@ class Config:
     stages: tuple[tuple[int, float], ...] = ((64, 0.0), (128, 0.12), (256, 0.4))
     ordinary: float = 0.75
     """Share of statements as people ordinarily write them; the others say it in every way the grammar knows."""
+    families: float = 0.0
+    """Share of chunks that are asked about lists, counts and two hops; at 0 the rows are those of a run without."""
     labels: float = 1.0
     """Weight of the labels on the chunk's tokens (`spans`) beside the replies, for the bits and for the values."""
     threads: int = 2
@@ -59,13 +62,24 @@ class Config:
 
 
 def make_load(
-    rng: Random, tokenizer: Tokenizer, load: Load, split: Split, *, vary: bool = True, ordinary: float = 0.0
+    rng: Random,
+    tokenizer: Tokenizer,
+    load: Load,
+    split: Split,
+    *,
+    vary: bool = True,
+    ordinary: float = 0.0,
+    families: float = 0.0,
 ) -> list[Row]:
-    """One step's rows; in half of the steps the chunks are shorter than the load's, as a document's last chunk is."""
+    """One step's rows; in half of the steps the chunks are shorter than the load's, as a document's last chunk is.
+
+    families: share of chunks with questions over several facts.
+    """
     tokens = load.chunk if not vary or rng.random() < 0.5 else rng.randint(load.chunk * 2 // 5, load.chunk)
     rows: list[Row] = []
     while len(rows) < load.rows:
-        made = make_rows(rng, tokenizer, tokens, load.each, split, ordinary)
+        make = several_rows if families and rng.random() < families else make_rows
+        made = make(rng, tokenizer, tokens, load.each, split, ordinary)
         rows += [row for row in made if len(row.prompt) + len(row.target) <= load.length]
     return rows[: load.rows]
 
@@ -112,7 +126,13 @@ def _reply_loss(policy: Policy, hidden: torch.Tensor, batch: Batch, total: torch
 
 @torch.no_grad()
 def validate(
-    policy: Policy, tokenizer: Tokenizer, chunk: int, split: Split, batches: int, ordinary: float = 0.0
+    policy: Policy,
+    tokenizer: Tokenizer,
+    chunk: int,
+    split: Split,
+    batches: int,
+    ordinary: float = 0.0,
+    families: float = 0.0,
 ) -> dict[str, float]:
     """Exact match of whole replies (teacher forced) by tag, and the gate's two error rates, on fresh rows of a
     split."""
@@ -120,7 +140,8 @@ def validate(
     right: dict[str, list[bool]] = {}
     false_writes = missed = idle = active = 0
     for _ in range(batches):
-        batch = pack(make_load(rng, tokenizer, LOADS[chunk], split, vary=False, ordinary=ordinary))
+        rows = make_load(rng, tokenizer, LOADS[chunk], split, vary=False, ordinary=ordinary, families=families)
+        batch = pack(rows)
         places = batch.weights[:, 1:] > 0
         best = policy.logits(policy.hidden(batch.tokens)[:, :-1][places]).argmax(-1).tolist()
         at = 0
@@ -223,7 +244,8 @@ class Run:
             state: dict[str, Any] = torch.load(self.folder / "checkpoint.pt", weights_only=True)
         except (OSError, RuntimeError, EOFError, UnpicklingError) as error:
             raise CheckpointError(f"cannot read {self.folder / 'checkpoint.pt'}") from error
-        if state["config"] != json.dumps(asdict(self.config)):
+        # A setting that the checkpoint does not know had its default's effect.
+        if asdict(Config()) | json.loads(state["config"]) != json.loads(json.dumps(asdict(self.config))):
             raise CheckpointError(
                 "the checkpoint belongs to a run with other settings; give the same ones or choose another folder"
             )
@@ -261,7 +283,12 @@ class Run:
         schedule = self.config.schedule()
         rng = Random(f"{self.config.seed}/{self.step}")
         rows = make_load(
-            rng, self.tokenizer, schedule.load(self.step, rng), "train", ordinary=schedule.ordinary(self.step)
+            rng,
+            self.tokenizer,
+            schedule.load(self.step, rng),
+            "train",
+            ordinary=schedule.ordinary(self.step),
+            families=self.config.families,
         )
         loss = self.fit(rows, schedule.rate(self.step), self.config.labels)
         self.step += 1
@@ -318,7 +345,9 @@ class Run:
             if row is not None and (self.step % self.config.validate_every == 0 or self.step == end):
                 begun = [chunk for chunk, share in self.config.stages if share <= self.step / self.config.steps]
                 chunk = begun[-1]
-                row["validation"] = validate(self.policy, self.tokenizer, chunk, "train", 20, self.config.ordinary)
+                row["validation"] = validate(
+                    self.policy, self.tokenizer, chunk, "train", 20, self.config.ordinary, self.config.families
+                )
                 row["validation_chunk"] = chunk
             if self.step % self.config.checkpoint_every == 0 or self.step == end:
                 self.save()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zlib
 from dataclasses import dataclass
 from functools import cache
@@ -43,6 +44,15 @@ def words(name: str) -> tuple[str, ...]:
 def phrases(name: str) -> tuple[str, ...]:
     """All comma-separated phrases of a list, each once, in file order."""
     return tuple(dict.fromkeys(phrase.strip() for line in read_lines(name) for phrase in line.split(",")))
+
+
+def apart(text: str, *others: str) -> bool:
+    """Whether `text` shares no word with the others, case aside."""
+    return not _parts(text) & {part for other in others for part in _parts(other)}
+
+
+def _parts(text: str) -> set[str]:
+    return set(re.findall(r"[^\W_]+", text.casefold()))
 
 
 @dataclass(frozen=True, slots=True)

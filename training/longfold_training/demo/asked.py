@@ -1,0 +1,96 @@
+"""What a question over several facts asks for, and its exercises. Knows prompts, not how the facts come into a text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Protocol
+
+from longfold_agent.profiles import demo as prompt
+from longfold_training.demo.rows import Exercise
+from longfold_training.demo.sentences import Fact, Passage
+from longfold_training.demo.spans import marks_of
+
+Known = tuple[str, ...]
+"""What was found so far, in the order of its finding."""
+
+
+class Asked(Protocol):
+    """A question over several facts, and the programmatic teacher's rules for it."""
+
+    @property
+    def family(self) -> str: ...
+
+    def question(self, rng: Random) -> str: ...
+
+    def counts(self, fact: Fact, known: Known) -> bool:
+        """Whether a fact is one of those asked for, to a reader who knows `known`."""
+        ...
+
+    def read(self, known: Known, passages: Sequence[Passage]) -> Known | None:
+        """What is known after the passages; None where they state nothing that counts."""
+        ...
+
+    def memory(self, known: Known) -> str: ...
+
+    def plan(self, known: Known) -> str: ...
+
+    def answer(self, known: Known) -> str:
+        """The answer, "" while it is not known."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Tale:
+    """A chunk and what is asked about it, each with what was known before it."""
+
+    text: str
+    passages: tuple[Passage, ...]
+    asked: tuple[tuple[Asked, Known], ...]
+    answered: tuple[tuple[Asked, Known], ...]
+    """What is answered from what is known, without the chunk."""
+
+
+IDLE_SHARE = 0.4
+"""Share of reading rows whose right reply is KEEP."""
+ANSWER_SHARE = 0.25
+"""Share of rows that answer: a list is copied, things are counted, and a name on the way is no answer."""
+
+
+def exercises(rng: Random, tale: Tale, count: int) -> list[Exercise]:
+    """About `count` exercises: active steps, idle steps and answers, shuffled."""
+    steps = [step(rng, asked, known, tale.text, tale.passages) for asked, known in tale.asked]
+    rng.shuffle(steps)
+    active = [made for made in steps if not made.tag.startswith("keep")]
+    idle = [made for made in steps if made.tag.startswith("keep")]
+    answers = max(1, round(count * ANSWER_SHARE))
+    chosen = active[: max(1, round((count - answers) * (1 - IDLE_SHARE)))]
+    chosen += idle[: count - answers - len(chosen)]
+    chosen += [answer(rng, *rng.choice(tale.answered)) for _ in range(answers)]
+    rng.shuffle(chosen)
+    return chosen
+
+
+def step(rng: Random, asked: Asked, known: Known, text: str, passages: Sequence[Passage]) -> Exercise:
+    """Reading for one question: KEEP, or what is known after the chunk. What was known already is written again, as in
+    `rows.step`."""
+    question = asked.question(rng)
+    before, plan = asked.memory(known), asked.plan(known)
+    shown = prompt.render_read(question, before, plan, text)
+    after = asked.read(known, passages)
+    if after is None:
+        return Exercise(shown, "<keep>", True, f"keep_{asked.family}")
+    words = prompt.read_words(question, before, text)
+    reply = prompt.render_update(words, asked.memory(after), asked.plan(after))
+    tag = f"{asked.family}_{'more' if known else 'find'}"
+    marked = marks_of(text, passages, lambda fact: asked.counts(fact, known), words)
+    return Exercise(shown, reply, True, tag, marked)
+
+
+def answer(rng: Random, asked: Asked, known: Known) -> Exercise:
+    """Answering from what is known."""
+    question = asked.question(rng)
+    memory = asked.memory(known)
+    reply = prompt.render_reply(prompt.answer_words(question, (), memory), asked.answer(known) or prompt.UNKNOWN)
+    return Exercise(prompt.render_answer(question, (), memory), reply, False, f"{asked.family}_answer")
