@@ -96,6 +96,11 @@ def render_reply(words: Placeholders, value: str, letter: str = "") -> str:
     return f" {hidden} {letter}<eos>" if letter else f" {hidden}<eos>"
 
 
+def render_count(number: int) -> str:
+    """The reply that says how many there are: a digit that is counted, not copied, wherever else it stands."""
+    return f" {number}<eos>"
+
+
 def read_reply(words: Placeholders, reply: str, options: Sequence[str]) -> str:
     """What a reply answers: with options the letter of the one it names, else the value.
 

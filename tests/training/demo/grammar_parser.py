@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from functools import cache
 
+from longfold_training.demo.listing import LISTING
 from longfold_training.demo.ordinary import ORDINARY
 from longfold_training.demo.rules import RULES
 from longfold_training.demo.words import words
@@ -21,8 +22,11 @@ _LISTS = {
     "adverb": "adverbs",
     "month": "months",
 }
-_PLACEHOLDERS = {"A": "{a}", "anA": "{an}", "E": "{e}", "V": "{v}", "X": "{x}"}
-_SENTENCES = ("statement", "change", "state", "update", "passage", "line")
+_PLACEHOLDERS = {
+    "A": "{a}", "anA": "{an}", "A1": "{a1}", "anA1": "{an1}", "E": "{e}", "V": "{v}", "V2": "{v2}", "X": "{x}",
+}  # fmt: skip
+_GRAMMAR = RULES | ORDINARY | LISTING
+_SENTENCES = ("statement", "change", "state", "update", "passage", "line", "litem", "litems")
 _BEFORE = ("lead", "newslead", "intro")
 _BEHIND = ("tail", "outro")
 
@@ -58,8 +62,8 @@ class Recogniser:
         if (symbol, at) not in self.known:
             if symbol in _PLACEHOLDERS:
                 found = self._literal(_PLACEHOLDERS[symbol], at)
-            elif symbol in ORDINARY or symbol in RULES:
-                found = set().union(*(self._rule(rule, at) for rule in set(ORDINARY.get(symbol) or RULES[symbol])))
+            elif symbol in _GRAMMAR:
+                found = set().union(*(self._rule(rule, at) for rule in set(_GRAMMAR[symbol])))
             else:
                 listed = words(_LISTS[symbol]) if symbol in _LISTS else ()
                 found = set().union(*(self._literal(word.lower(), at) for word in listed))

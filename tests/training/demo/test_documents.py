@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from pathlib import Path
 from random import Random
 from typing import Literal
 
@@ -11,16 +13,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.training.demo.grammar_parser import Recogniser
 
+from longfold_agent import load_tokens
+from longfold_agent.profiles import demo
 from longfold_agent.profiles.choices import LETTERS, options_in, split_question
 from longfold_agent.profiles.demo import UNKNOWN
+from longfold_agent.types import Call, CallKind, Completion, Update, UpdateKind
 from longfold_training.demo import names, values
-from longfold_training.demo.documents import FAMILIES, Material, generate, unseen
+from longfold_training.demo.collections import MOST
+from longfold_training.demo.documents import FAMILIES, SEVERAL, generate
 from longfold_training.demo.grammar import expand
+from longfold_training.demo.hops import HOP_QUESTIONS
+from longfold_training.demo.listing import COUNT_QUESTIONS, LIST_QUESTIONS, LISTING
+from longfold_training.demo.material import Material, unseen
 from longfold_training.demo.ordinary import ORDINARY
 from longfold_training.demo.rules import QUESTIONS, RULES
 from longfold_training.demo.sentences import bindings
 from longfold_training.demo.story import last_values, make_fact, make_story, name_of
 from longfold_training.demo.words import attribute, attributes, split_of
+
+TOKENS = load_tokens(Path(__file__).parents[3] / "server" / "longfold_server" / "policy" / "tokenizer.json")
 
 
 @pytest.mark.parametrize("templates", ["heldout", "grammar"])
@@ -113,10 +124,15 @@ def test_there_is_enough_to_hold_out_and_to_learn_from() -> None:
     assert not {one.phrase for one in attributes("train")} & {one.phrase for one in attributes("heldout")}
 
 
-@pytest.mark.parametrize("kind", ["statements", "updates"])
-@pytest.mark.parametrize("collection", ["everyday", "heldout"])
+@pytest.mark.parametrize(
+    ("collection", "kind"),
+    [
+        ("everyday", "statements"), ("everyday", "updates"), ("heldout", "statements"), ("heldout", "updates"),
+        ("everyday", "lists"),
+    ],
+)  # fmt: skip
 def test_no_held_out_template_is_a_sentence_of_the_grammar(
-    collection: str, kind: Literal["statements", "updates"]
+    collection: str, kind: Literal["statements", "updates", "lists"]
 ) -> None:
     assert [template for template in unseen(kind, collection) if Recogniser(template).produced()] == []
 
@@ -131,10 +147,19 @@ def test_the_recogniser_knows_the_sentences_of_the_grammar() -> None:
             for behind in ("", " too", ", of course"):
                 assert Recogniser(before + expand(rng, rule, bound) + behind).produced()
     assert not Recogniser("Nobody but the {A} of {E} would have guessed {V}.").produced()
+    assert not Recogniser("Nobody but {V} and {V2} would have been {A} of {E}.").produced()
+    bound |= {symbol: f"{{{symbol}}}" for symbol in ("A1", "anA1", "V2")}
+    for rule in (
+        rule for kind in ("litem", "litems") for rule in LISTING[kind] if re.search(r"\{o|\{past", rule) is None
+    ):
+        assert Recogniser(f"in fact, {expand(rng, rule, bound)}").produced()
 
 
 def test_held_out_questions_are_asked_in_no_training_way() -> None:
     assert not set(unseen("questions")) & set(QUESTIONS)
+    assert not set(unseen("list_questions")) & set(LIST_QUESTIONS)
+    assert not set(unseen("count_questions")) & set(COUNT_QUESTIONS)
+    assert not set(unseen("hop_questions")) & set(HOP_QUESTIONS)
 
 
 def test_every_statement_of_the_grammar_holds_its_value() -> None:
@@ -149,6 +174,45 @@ def test_every_statement_of_the_grammar_holds_its_value() -> None:
             bound = bindings(fact, "the value before", fact, fact)
             assert fact.value in expand(rng, template, bound)
             assert "Norbel" in expand(rng, template, bound)
+
+
+@pytest.mark.parametrize("templates", ["everyday", "grammar"])
+@pytest.mark.parametrize("seed", range(6))
+def test_answers_over_several_facts_are_those_of_a_reading_by_the_teacher(
+    seed: int, templates: Literal["everyday", "grammar"], count: Callable[[str], int]
+) -> None:
+    """Every reply goes through the profile, chunk by chunk; the last memory is then answered from."""
+    profile = demo.profile()
+    document = generate(
+        Random(seed), chunks=6, count=count, chunk_tokens=220, per_family=2, families=SEVERAL,
+        material=Material(templates=templates),
+    )  # fmt: skip
+    assert [item.family for item in document.items] == [family for family in SEVERAL for _ in range(2)]
+    for item in document.items:
+        memory = plan = ""
+        for number, (text, taught) in enumerate(zip(document.chunks, item.updates, strict=True)):
+            call = Call(f"read/{number}", CallKind.READ, item.question, memory, plan, number)
+            said = demo.render_update(demo.read_words(item.question, memory, text), *taught) if taught[0] else "<keep>"
+            update = profile.parse(call, Completion(said, "stop"), text, TOKENS)
+            assert isinstance(update, Update)
+            assert update.kind is (UpdateKind.KEEP if taught == (memory, plan) else UpdateKind.REWRITE)
+            memory, plan = taught
+            assert update.kind is UpdateKind.KEEP or (update.memory, update.plan) == taught
+            assert item.memories[number] == memory.partition(": ")[2]
+        held = memory.partition(": ")[2]
+        assert plan == demo.AFTER_FIND
+        assert item.answer == (str(len(held.split(demo.BETWEEN))) if item.family == "count" else held)
+        assert item.family == "hops" or 2 <= len(held.split(demo.BETWEEN)) <= MOST
+
+
+def test_a_hop_never_stands_behind_what_it_leads_to(count: Callable[[str], int]) -> None:
+    for seed in range(12):
+        document = generate(Random(seed), chunks=3, count=count, chunk_tokens=200, per_family=2, families=("hops",))
+        for item in document.items:
+            first = next(memory for memory, plan in item.updates if memory)
+            link = item.updates[-1][0].removeprefix(f"{item.key.attribute} of ").partition(": ")[0]
+            assert item.memories[-1] in document.text[document.text.index(link) :]
+            assert first.endswith(f": {link}") or first.startswith(f"{item.key.attribute} of {link}: ")
 
 
 def test_every_family_is_asked(count: Callable[[str], int]) -> None:

@@ -22,6 +22,11 @@ class Asked(Protocol):
     @property
     def family(self) -> str: ...
 
+    @property
+    def symbols(self) -> dict[str, str]:
+        """What the question's templates bind."""
+        ...
+
     def question(self, rng: Random) -> str: ...
 
     def counts(self, fact: Fact, known: Known) -> bool:
@@ -92,5 +97,8 @@ def answer(rng: Random, asked: Asked, known: Known) -> Exercise:
     """Answering from what is known."""
     question = asked.question(rng)
     memory = asked.memory(known)
-    reply = prompt.render_reply(prompt.answer_words(question, (), memory), asked.answer(known) or prompt.UNKNOWN)
+    said = asked.answer(known) or prompt.UNKNOWN
+    counted = asked.family == "count" and bool(known)
+    words = prompt.answer_words(question, (), memory)
+    reply = prompt.render_count(len(known)) if counted else prompt.render_reply(words, said)
     return Exercise(prompt.render_answer(question, (), memory), reply, False, f"{asked.family}_answer")

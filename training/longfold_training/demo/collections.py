@@ -48,11 +48,15 @@ class Collection:
     def family(self) -> str:
         return "count" if self.counted else "list"
 
+    @property
+    def symbols(self) -> dict[str, str]:
+        return {"A": self.many, "E": self.entity}
+
     def question(self, rng: Random) -> str:
         ways: Sequence[str] = COUNT_QUESTIONS if self.counted else LIST_QUESTIONS
         if not self.counted and self.kind == "person" and rng.random() < 0.2:
             ways = WHO_ARE
-        return expand(rng, rng.choice(ways), {"A": self.many, "E": self.entity, "cur": rng.choice(CURRENT)})
+        return expand(rng, rng.choice(ways), self.symbols | {"cur": rng.choice(CURRENT)})
 
     def counts(self, fact: Fact, known: Known) -> bool:
         return story.name_of(fact.entity, fact.attribute) == self.name
@@ -203,7 +207,8 @@ def tale(rng: Random, tokens: int, split: Split) -> Tale:
             groups.insert(rng.randint(0, len(groups)), (rng.choice(everything[:begin]),))
         room -= len(groups)
         queues.append([state(rng, one, group) for group in groups])
-        asked += [(one, everything[:begin]), (replace(one, counted=not one.counted), everything[:begin])]
+        other = replace(one, counted=not one.counted)
+        asked += [(one, everything[:begin]), (other, everything[:begin])] + [(one, ())] * bool(begin and groups)
         answered += [(one, everything), (one, everything[: rng.randint(0, len(everything))])]
     passages = story.interleave(rng, queues)
     keys = [story.Key(one.entity, one.many, "num") for one in all_.values()]

@@ -9,22 +9,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import partial
 from random import Random
 from typing import Literal
 
 from longfold_agent.profiles.choices import LETTERS
-from longfold_agent.profiles.demo import UNKNOWN
-from longfold_training.demo import filler, names, story, teacher, values
+from longfold_agent.profiles.demo import AFTER_FIND, UNKNOWN, memory_line
+from longfold_training.demo import filler, names, placing, story, teacher, values
+from longfold_training.demo.asked import Asked
 from longfold_training.demo.grammar import capital, expand
-from longfold_training.demo.sentences import Fact, Passage, bindings
+from longfold_training.demo.material import Material, say, unseen
+from longfold_training.demo.placing import Plan
+from longfold_training.demo.sentences import Fact, Passage
 from longfold_training.demo.story import Key, attribute_like, last_values, name_of
-from longfold_training.demo.words import Attribute, Split, attribute, attributes, read_lines
+from longfold_training.demo.words import Attribute, attribute, attributes
 
-Family = Literal["single", "update", "choice", "absent"]
-Templates = Literal["everyday", "heldout", "grammar"]
+Family = Literal["single", "update", "choice", "absent", "list", "count", "hops"]
 FAMILIES: tuple[Family, ...] = ("single", "update", "choice")
-"""The families with an accuracy bar; "absent" questions have no fact and the answer "unknown"."""
+"""The families that the shipped policy was trained on; "absent" questions have no fact and the answer "unknown"."""
+SEVERAL: tuple[Family, ...] = ("list", "count", "hops")
+"""The families whose answer rests on several facts."""
 _UNSEEN_QUESTIONS = 0.25
 
 
@@ -36,10 +40,12 @@ class Item:
     question: str
     """As a user writes it, options included."""
     answer: str
-    """The gold answer: the value, the option's letter or "unknown"."""
+    """The gold answer: the value, the option's letter, the items, their number, or "unknown"."""
     key: Key
     memories: tuple[str, ...]
-    """The value known after each chunk, "" while none is."""
+    """The value in memory after each chunk, "" while there is none."""
+    updates: tuple[tuple[str, str], ...]
+    """Memory and plan of the programmatic teacher after each chunk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,15 +60,14 @@ class Document:
 
 
 @dataclass(frozen=True, slots=True)
-class Material:
-    """What a document is made of."""
+class _Placed:
+    """A question whose statements stand in the plan."""
 
-    split: Split = "heldout"
-    """Names, values and filler."""
-    templates: Templates = "everyday"
-    """Sentences: a collection written apart from the grammar ("heldout" is far-fetched), or the grammar's."""
-    attributes: Split = "train"
-    """Attribute phrases; "heldout" phrases were never seen in training."""
+    taken: frozenset[tuple[str, str]]
+    """Names of its facts; no near miss may state one."""
+    near: Callable[[], Passage]
+    """Makes a near miss."""
+    item: Callable[[], Item]
 
 
 def generate(
@@ -82,28 +87,59 @@ def generate(
     density: mean number of distracting passages a stretch has, most of them near misses of what is asked.
     """
     material = material or Material()
-    plan: list[list[Passage]] = [[] for _ in range(chunks)]
-    asked: list[tuple[Family, Key, Attribute]] = []
+    plan: Plan = [[] for _ in range(chunks)]
+    asked: list[_Placed] = []
     for family in families:
         for _ in range(per_family):
-            wanted = rng.choice(attributes("heldout")) if material.attributes == "heldout" else attribute(rng, "train")
-            entity = story.entity_name(rng, material.split)
-            key = Key(entity, wanted.phrase, wanted.kind)
-            asked.append((family, key, wanted))
-            _place(rng, plan, family, key, wanted, material)
-    taken = {name_of(key.entity, key.attribute) for _, key, _ in asked}
+            if family == "hops":
+                asked.append(_chain(rng, plan, material))
+            elif family in SEVERAL:
+                asked.append(_collection(rng, plan, family, material))
+            else:
+                asked.append(_single(rng, plan, family, material))
+    taken = frozenset().union(*(one.taken for one in asked))
     for passages in plan:
         for _ in range(_poisson(rng, density)):
-            distraction = _distraction(rng, [(key, wanted) for _, key, wanted in asked], material)
+            distraction = rng.choice(asked).near()
             if not any(name_of(fact.entity, fact.attribute) in taken for fact in distraction.facts):
                 passages.insert(rng.randint(0, len(passages)), distraction)
     texts = tuple(_write(rng, passages, chunk_tokens, count, material) for passages in plan)
-    return Document(texts, tuple(_item(rng, family, key, plan, material) for family, key, _ in asked))
+    return Document(texts, tuple(one.item() for one in asked))
 
 
-def _place(
-    rng: Random, plan: list[list[Passage]], family: Family, key: Key, wanted: Attribute, material: Material
-) -> None:
+def _single(rng: Random, plan: Plan, family: Family, material: Material) -> _Placed:
+    wanted = rng.choice(attributes("heldout")) if material.attributes == "heldout" else attribute(rng, "train")
+    entity = story.entity_name(rng, material.split)
+    key = Key(entity, wanted.phrase, wanted.kind)
+    _place(rng, plan, family, key, wanted, material)
+    return _Placed(
+        frozenset({name_of(entity, wanted.phrase)}),
+        partial(_distraction, rng, key, wanted, material),
+        partial(_item, rng, family, key, plan, material),
+    )
+
+
+def _collection(rng: Random, plan: Plan, family: Family, material: Material) -> _Placed:
+    of = placing.place_collection(rng, plan, material, counted=family == "count")
+    key = Key(of.entity, of.many, of.kind)
+    return _Placed(
+        frozenset({of.name}),
+        partial(placing.near_collection, rng, of, material),
+        partial(_item_of, rng, family, of, key, plan, material),
+    )
+
+
+def _chain(rng: Random, plan: Plan, material: Material) -> _Placed:
+    of, link = placing.place_chain(rng, plan, material)
+    key = Key(of.entity, of.wanted.phrase, of.wanted.kind)
+    return _Placed(
+        frozenset({name_of(of.entity, of.link.phrase), name_of(link, of.wanted.phrase)}),
+        partial(placing.near_chain, rng, of, link, material),
+        partial(_item_of, rng, "hops", of, key, plan, material),
+    )
+
+
+def _place(rng: Random, plan: Plan, family: Family, key: Key, wanted: Attribute, material: Material) -> None:
     """Put the statements of a key into the plan, in document order."""
     statements = {"single": 1, "choice": rng.choice((1, 1, 2)), "update": rng.randint(2, 4), "absent": 0}[family]
     places = sorted(rng.randrange(len(plan)) for _ in range(statements))
@@ -114,7 +150,7 @@ def _place(
     for place in places:
         fact = _fact(rng, key.entity, wanted, material, before)
         at = rng.randint(lowest.get(place, 0), len(plan[place]))
-        plan[place].insert(at, _say(rng, fact, wanted, before, material))
+        plan[place].insert(at, say(rng, fact, wanted, before, material))
         lowest[place] = at + 1
         before = fact.value
 
@@ -123,39 +159,18 @@ def _fact(rng: Random, entity: str, wanted: Attribute, material: Material, avoid
     return story.make_fact(rng, entity, wanted, material.split, avoid)
 
 
-@cache
-def unseen(kind: Literal["statements", "updates", "questions"], templates: str = "heldout") -> tuple[str, ...]:
-    """Templates of a collection that training never uses."""
-    return read_lines(f"{templates}_{kind}")
-
-
-def _say(rng: Random, fact: Fact, wanted: Attribute, before: str, material: Material) -> Passage:
-    if material.templates == "grammar":
-        return story.put(rng, fact, wanted, before, material.split, (), later=bool(before))
-    kind: Literal["statements", "updates"] = "updates" if before and rng.random() < 0.65 else "statements"
-    template = rng.choice(unseen(kind, material.templates))
-    text = expand(rng, template, bindings(fact, before))
-    return Passage(text if template.startswith("{V}") else capital(text), (fact,), line=">>" in template)
-
-
-def _distraction(rng: Random, asked: Sequence[tuple[Key, Attribute]], material: Material) -> Passage:
+def _distraction(rng: Random, key: Key, wanted: Attribute, material: Material) -> Passage:
     """Near misses of an asked key: another name, another attribute, no value at all."""
-    key, wanted = rng.choice(asked)
     shape = rng.random()
     if shape < 0.35:
-        return _say(
-            rng, _fact(rng, names.near(rng, key.entity, material.split), wanted, material), wanted, "", material
-        )
+        return say(rng, _fact(rng, names.near(rng, key.entity, material.split), wanted, material), wanted, "", material)
     if shape < 0.7:
         other = attribute_like(rng, key.attribute, "train")
-        return _say(rng, _fact(rng, key.entity, other, material), other, "", material)
+        return say(rng, _fact(rng, key.entity, other, material), other, "", material)
     if shape < 0.85:
         fresh = attribute(rng, "train")
-        return _say(rng, _fact(rng, story.entity_name(rng, material.split), fresh, material), fresh, "", material)
-    bare = rng.choice(
-        ("{E} was in the news again.", "Many people wrote about {E} that year.", "Nothing was said about the {A}.")
-    )
-    return Passage(capital(expand(rng, bare, {"E": key.entity, "A": key.attribute})))
+        return say(rng, _fact(rng, story.entity_name(rng, material.split), fresh, material), fresh, "", material)
+    return Passage(capital(expand(rng, rng.choice(placing.BARE), {"E": key.entity, "A": key.attribute})))
 
 
 def _write(
@@ -200,7 +215,19 @@ def _item(rng: Random, family: Family, key: Key, plan: Sequence[Sequence[Passage
         question += gap + gap.join(
             style.format(letter, option) for letter, option in zip(LETTERS, options, strict=False)
         )
-    return Item(family, question, answer, key, tuple(memories))
+    lines = (memory_line(key.attribute, key.shown, value) if value else "" for value in memories)
+    return Item(
+        family, question, answer, key, tuple(memories), tuple((line, AFTER_FIND if line else "") for line in lines)
+    )
+
+
+def _item_of(rng: Random, family: Family, of: Asked, key: Key, plan: Plan, material: Material) -> Item:
+    states = placing.reading(of, plan)
+    updates = tuple((of.memory(known), of.plan(known)) for known in states)
+    unseen_words = material.templates != "grammar" and rng.random() < _UNSEEN_QUESTIONS
+    question = placing.unseen_question(rng, of) if unseen_words else of.question(rng)
+    memories = tuple(memory.partition(": ")[2] for memory, _ in updates)
+    return Item(family, question, of.answer(states[-1]) or UNKNOWN, key, memories, updates)
 
 
 def _options(rng: Random, key: Key, right: str, material: Material) -> list[str]:

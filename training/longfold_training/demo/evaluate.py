@@ -13,6 +13,7 @@ from random import Random
 from longfold_agent.drive import batch
 from longfold_agent.fold import Fold
 from longfold_agent.profiles.choices import options_in, split_question
+from longfold_agent.profiles.demo import BETWEEN
 from longfold_agent.protocols import Engine, Profile, Tokens
 from longfold_agent.types import CallKind, Chunk, Position, UpdateKind
 from longfold_training.demo.documents import FAMILIES, Document, Family, Item, Material, generate
@@ -101,8 +102,12 @@ class Result:
 
 
 def same(one: str, other: str) -> bool:
-    """Equal but for case, outer spaces and a final full stop."""
-    return one.casefold().strip().rstrip(".") == other.casefold().strip().rstrip(".")
+    """Equal but for case, outer spaces, a final full stop and the order of what is listed."""
+    return _listed(one) == _listed(other)
+
+
+def _listed(text: str) -> list[str]:
+    return sorted(item.strip() for item in text.casefold().strip().rstrip(".").split(BETWEEN.strip()))
 
 
 def value_of(memory: str) -> str:

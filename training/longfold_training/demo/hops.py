@@ -1,8 +1,8 @@
 """Questions over two facts: what is asked about is named by another fact ("the access code of the manager of Norbel").
 Knows passages and questions, not prompts.
 
-A reader that goes forward once learns from the first fact what to look for. So the first never stands behind the
-second's chunk; within one chunk they stand in either order.
+A reader that goes forward once learns from the first fact what to look for: a second fact that stood in an earlier
+chunk is lost to it. Within one chunk they may stand in either order.
 """
 
 from __future__ import annotations
@@ -91,10 +91,13 @@ class Chain:
     def family(self) -> str:
         return "hops"
 
+    @property
+    def symbols(self) -> dict[str, str]:
+        return {"A": self.link.phrase, "B": self.wanted.phrase, "E": self.entity}
+
     def question(self, rng: Random) -> str:
         ways = WHO_OF if self.wanted.kind == "person" and rng.random() < 0.3 else HOP_QUESTIONS
-        bound = {"A": self.link.phrase, "B": self.wanted.phrase, "E": self.entity, "cur": rng.choice(CURRENT)}
-        return expand(rng, rng.choice(ways), bound)
+        return expand(rng, rng.choice(ways), self.symbols | {"cur": rng.choice(CURRENT)})
 
     def counts(self, fact: Fact, known: Known) -> bool:
         name = story.name_of(fact.entity, fact.attribute)
@@ -164,9 +167,9 @@ def trap(rng: Random, of: Chain, link: str, split: Split) -> tuple[Fact, Attribu
     elif shape < 0.7:
         entity, wanted = values.value(rng, of.link.kind, split), of.wanted
     elif shape < 0.85:
-        entity, wanted = link, story.attribute_like(rng, of.wanted.phrase, split)
+        entity, wanted = link, story.attribute_like(rng, of.wanted.phrase, "train")
     else:
-        entity, wanted = of.entity, story.attribute_like(rng, of.link.phrase, split)
+        entity, wanted = of.entity, story.attribute_like(rng, of.link.phrase, "train")
     return story.make_fact(rng, entity, wanted, split), wanted
 
 
@@ -196,7 +199,7 @@ def tale(rng: Random, tokens: int, split: Split, ordinary: float) -> Tale:
         for fact, wanted in stated
     ]
     before = story.make_fact(rng, link, one.wanted, split, second.value).value
-    states: list[Known] = [(), (link,), (link,), (other,), (link, before)]
+    states: list[Known] = [(), (), (link,), (link,), (other,), (link, before)]
     asked: list[tuple[Asked, Known]] = [(one, known) for known in states]
     answered: list[tuple[Asked, Known]] = [(one, known) for known in states if known != (other,)]
     answered += [(one, (link, second.value))]

@@ -8,13 +8,14 @@ from random import Random
 from typing import TYPE_CHECKING, get_args
 
 from longfold_agent.profiles.choices import options_in, split_question
+from longfold_agent.profiles.demo import BETWEEN
 from longfold_agent.tokens import load_tokens
 from longfold_training.demo.documents import Document, Family, Item, Material, generate
 from longfold_training.errors import RecipeError
 from longfold_training.policy_folder import tokenizer_hash
 from longfold_training.problems import Problem, Text
 from longfold_training.recipes import Problems
-from longfold_training.rewards import AnyRule, Choice, Exact
+from longfold_training.rewards import AnyRule, Choice, Exact, Items, Number
 from longfold_training.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -64,6 +65,8 @@ def _of(document: Document, name: str) -> list[Problem]:
 
 
 def _gold(item: Item) -> AnyRule:
-    if item.family != "choice":
-        return Exact(answers=(item.answer,))
-    return Choice(letter=item.answer, options=tuple(options_in(split_question(item.question).instructions)))
+    if item.family == "choice":
+        return Choice(letter=item.answer, options=tuple(options_in(split_question(item.question).instructions)))
+    if item.family == "list":
+        return Items(items=tuple(item.answer.split(BETWEEN)))
+    return Number(value=item.answer) if item.family == "count" else Exact(answers=(item.answer,))
