@@ -382,6 +382,79 @@ def test_the_memory_before_supports_itself() -> None:
     assert not demo.grounded(LINE, "", "nothing of the kind")
 
 
+ABOARD = "passengers of the Heron: Ann Orr"
+DECK = "The Heron took Carl Reed and Ann Orr, and later Bo Hay of the Gull."
+
+
+@pytest.mark.parametrize(
+    ("memory", "before", "stands"),
+    [
+        (ABOARD, "", True),
+        (f"{ABOARD}; Carl Reed", "", True),
+        (f"{ABOARD}; Carl Reed", ABOARD, True),
+        (f"{ABOARD}; Carl Reed; Bo Hay", ABOARD, True),
+        (f"{ABOARD}; Ann Ray", ABOARD, False),
+        (f"{ABOARD}; Carl Reed; Ann Ray", ABOARD, False),
+        (f"{ABOARD}; Carl", ABOARD, True),
+        (f"{ABOARD}; Car", ABOARD, False),
+        (f"{ABOARD}; ann orr", ABOARD, False),
+        (f"{ABOARD}; Carl Reed; Carl Reed", ABOARD, False),
+        (f"{ABOARD}; ", ABOARD, False),
+        (f"{ABOARD};", ABOARD, False),
+        (f"{ABOARD}, Carl Reed", ABOARD, False),
+        ("passengers of the Heron: Carl Reed", ABOARD, False),
+        ("passengers of the Heron: Carl Reed; Ann Orr", ABOARD, False),
+        ("sailors of the Heron: Ann Orr; Carl Reed", ABOARD, False),
+        ("passengers of the Trask: Ann Orr", "", False),
+        ("passengers of the Trask: Ann Orr; Carl Reed", "passengers of the Trask: Ann Orr", False),
+        ("passengers of the Heron: Jo Kay; Carl Reed", "passengers of the Heron: Jo Kay", True),
+        ("passengers of the Heron: Jo Kay; Carl Reed", "", False),
+        (f"{ABOARD}: Carl Reed", ABOARD, False),
+        ("Ann Orr", "", False),
+        ("Ann Orr; Carl Reed", "Ann Orr", False),
+    ],
+)
+def test_each_new_item_must_stand_in_the_text_and_none_is_lost(memory: str, before: str, stands: bool) -> None:
+    assert demo.grounded_items(memory, before, DECK) is stands
+    assert demo.grounded_items(memory, memory, "nothing of the kind")
+    for question in ("List the passengers of the Heron.", "How many passengers has the Heron?"):
+        call = replace(READ, question=question, memory=before)
+        said = demo.render_update(demo.read_words(question, before, DECK), memory, demo.AFTER_FIND)
+        assert (parse(said, call=call, chunk=DECK).kind is UpdateKind.REWRITE) is stands
+
+
+def test_one_value_may_still_be_replaced() -> None:
+    before = "access code of Norbel: 12"
+    call = replace(READ, memory=before)
+    assert parse(FULL, call=call) == REWRITE
+
+
+HOP = "What is the access code of the manager of Norbel?"
+
+
+def test_a_plan_names_what_to_look_for_in_words_of_the_question() -> None:
+    text = "Ann Orr is the manager of Norbel."
+    plan = demo.find_plan("access code", "Ann Orr")
+    said = demo.render_update(demo.read_words(HOP, "", text), "manager of Norbel: Ann Orr", plan)
+    assert re.fullmatch(r"<mem> <w3> of<w4>:(<c\d+>)<plan> find the<w1><w2> of\1<eos>", said)
+    update = parse(said, call=replace(READ, question=HOP), chunk=text)
+    assert update == Update(UpdateKind.REWRITE, "manager of Norbel: Ann Orr", "find the access code of Ann Orr")
+    call = replace(READ, question=HOP, memory=update.memory, plan=update.plan)
+    asked = PROFILE.render(call, "Ann Orr has the access code 12.").text or ""
+    assert re.search(r"<mem> <w3> of<w4>:(<c\d+>)<plan> find the<w1><w2> of\1<chunk>\1 has", asked)
+    for code, kind in (("12", UpdateKind.REWRITE), ("13", UpdateKind.INVALID)):
+        again = parse(
+            f"<mem> access code of Ann Orr: {code}<plan> x", call=call, chunk="Ann Orr has the access code 12."
+        )
+        assert again.kind is kind
+
+
+def test_the_plan_after_a_find_has_its_own_words() -> None:
+    question = "What is the watch of the changes?"
+    asked = PROFILE.render(replace(READ, question=question, memory=LINE, plan=demo.AFTER_FIND), TEXT).text or ""
+    assert f"<plan> {demo.AFTER_FIND}<chunk>" in asked
+
+
 _REPLY = st.lists(
     st.one_of(st.sampled_from([*SPECIALS, f" {LINE}", " none", " ", "AX-4821", "Norbel", ": ", " of "]), st.text()),
     max_size=10,
