@@ -12,7 +12,7 @@ from longfold_agent.profiles import demo as prompt
 from longfold_agent.profiles.choices import options_in, split_question
 from longfold_agent.protocols import Request
 from longfold_agent.types import Completion
-from longfold_training.demo.documents import Document, generate
+from longfold_training.demo.documents import FAMILIES, SEVERAL, Document, generate
 from longfold_training.demo.evaluate import Cell, Result, read_in_torch, read_with_engine, same, value_of
 from longfold_training.demo.initialisation import initialise
 from longfold_training.demo.model import Policy, Shape
@@ -40,18 +40,17 @@ class Oracle:
             for item in document.items:
                 query = split_question(item.question)
                 before = plan = ""
-                for text, value in zip(document.chunks, item.memories, strict=True):
+                for text, update in zip(document.chunks, item.updates, strict=True):
                     asked = prompt.render_read(query.core, before, plan, text)
-                    line = prompt.memory_line(item.key.attribute, item.key.entity, value) if value else ""
-                    if line == before or blind:
+                    if update == (before, plan) or blind:
                         self.replies[asked] = "<keep>"
                         continue
-                    said = prompt.render_update(prompt.read_words(query.core, before, text), line, prompt.AFTER_FIND)
+                    said = prompt.render_update(prompt.read_words(query.core, before, text), *update)
                     self.replies[asked] = said.removesuffix("<eos>")
-                    before, plan = line, prompt.AFTER_FIND
+                    before, plan = update
                 options = options_in(query.instructions)
                 asked = prompt.render_answer(query.core, options, before)
-                known = prompt.UNKNOWN if blind else item.memories[-1]
+                known = prompt.UNKNOWN if blind else item.answer if item.family in SEVERAL else item.memories[-1]
                 letter = item.answer if item.family == "choice" and not blind else ""
                 words = prompt.answer_words(query.core, options, before)
                 self.replies[asked] = prompt.render_reply(words, known, letter).removesuffix("<eos>")
@@ -61,16 +60,20 @@ class Oracle:
 
 
 def documents_of(count: Callable[[str], int]) -> list[Document]:
-    return [generate(Random(seed), chunks=3, count=count, chunk_tokens=120, per_family=1) for seed in range(3)]
+    families = FAMILIES + SEVERAL
+    return [
+        generate(Random(seed), chunks=3, count=count, chunk_tokens=160, per_family=1, families=families)
+        for seed in range(3)
+    ]
 
 
 async def test_a_perfect_policy_scores_one(count: Callable[[str], int]) -> None:
     documents = documents_of(count)
     result = await read_with_engine(Oracle(documents), prompt.profile(), Count(count), documents)  # type: ignore[arg-type]
     report = result.report()
-    assert [report[family] for family in ("single", "update", "choice")] == [1.0, 1.0, 1.0]
+    assert [report[family] for family in FAMILIES + SEVERAL] == [1.0] * 6
     assert (result.false_writes, result.missed, result.wrong_writes, result.invalid) == (0, 0, 0, 0)
-    assert result.active + result.idle == 3 * 3 * 3
+    assert result.active + result.idle == 3 * 6 * 3
 
 
 async def test_a_blind_policy_misses_every_fact(count: Callable[[str], int]) -> None:
@@ -97,5 +100,8 @@ def test_an_untrained_policy_reads_to_the_end(count: Callable[[str], int], token
 def test_scoring_forgives_case_and_a_full_stop_only() -> None:
     assert same("Dark green.", " dark Green")
     assert not same("4821", "482")
+    assert same("Ann Orr; Bernard Hale", "bernard hale; Ann Orr.")
+    assert not same("Ann Orr", "Ann Orr; Bernard Hale")
+    assert not same("Ann Orr; Ann Orr", "Ann Orr")
     assert value_of("access code of Norbel: AX-4821") == "AX-4821"
     assert Result(right={"single": 1}, asked={"single": 2}).report()["single"] == 0.5

@@ -14,8 +14,9 @@ from tokenizers import Tokenizer
 
 from longfold_training.demo.model import Shape
 from longfold_training.demo.muon import Muon, orthogonalise
-from longfold_training.demo.schedule import Schedule
-from longfold_training.demo.train import Config, Run
+from longfold_training.demo.rows import Row, make_rows
+from longfold_training.demo.schedule import LOADS, Schedule
+from longfold_training.demo.train import Config, Run, make_load
 from longfold_training.errors import CheckpointError
 
 
@@ -49,6 +50,48 @@ def test_a_few_steps_lower_the_loss_and_resuming_changes_nothing(
     assert len(losses) == 8
     for name, weight in whole.policy.state_dict().items():
         torch.testing.assert_close(second.policy.state_dict()[name], weight, atol=0, rtol=0)
+
+
+@pytest.mark.parametrize("chunk", [64, 128])
+def test_without_further_families_the_rows_are_those_of_single_facts(chunk: int, tokenizer: Tokenizer) -> None:
+    """Rows and random numbers: what a run without them gave, it gives again."""
+    rng, plain = Random(7), Random(7)
+    load = LOADS[chunk]
+    rows = make_load(rng, tokenizer, load, "train", vary=False, ordinary=0.75, families=Config().families)
+    expected: list[Row] = []
+    while len(expected) < load.rows:
+        made = make_rows(plain, tokenizer, chunk, load.each, "train", 0.75)
+        expected += [row for row in made if len(row.prompt) + len(row.target) <= load.length]
+    assert rows == expected[: load.rows]
+    assert rng.getstate() == plain.getstate()
+
+
+def test_a_share_of_the_chunks_is_asked_about_further_families(tokenizer: Tokenizer) -> None:
+    for share, several in ((0.0, False), (1.0, True)):
+        rows = make_load(Random(7), tokenizer, LOADS[64], "train", ordinary=0.75, families=share)
+        assert any(row.tag.startswith(("list", "count", "hops")) for row in rows) is several
+        assert any(row.tag in ("find", "update", "answer") for row in rows) is not several
+        assert all(len(row.labels) == len(row.prompt) for row in rows if row.reads)
+
+
+def test_a_checkpoint_without_a_setting_had_its_default(config: Config, tokenizer: Tokenizer, tmp_path: Path) -> None:
+    list(Run(tmp_path / "run", config, tokenizer=tokenizer).train(until=8))
+    path = tmp_path / "run" / "checkpoint.pt"
+    state = torch.load(path, weights_only=True)
+    settings = json.loads(state["config"])
+    del settings["families"]
+    torch.save(state | {"config": json.dumps(settings)}, path)
+    assert Run(tmp_path / "run", config, resume=True).step == 8
+    with pytest.raises(CheckpointError, match="other settings"):
+        Run(tmp_path / "run", replace(config, families=0.2), resume=True)
+
+
+def test_a_run_with_further_families_takes_a_step(config: Config, tokenizer: Tokenizer, tmp_path: Path) -> None:
+    with_them, without = (
+        Run(tmp_path / str(share), replace(config, families=share), tokenizer=tokenizer).train_step()
+        for share in (1.0, 0.0)
+    )
+    assert with_them > 0 and with_them != without
 
 
 def test_a_stopped_run_leaves_a_checkpoint_between_two_regular_ones(

@@ -90,7 +90,7 @@ def plural(one: str) -> str:
 @cache
 def sorts(split: Split) -> tuple[tuple[str, str], ...]:
     """What collections are made of: the singular and the kind of the single ones."""
-    found = {}
+    found: dict[str, str] = {}
     for line in read_lines("collections" if split == "train" else "collections_heldout"):
         kind, _, rest = line.partition(":")
         found |= {one.strip(): kind for one in rest.split(",")}

@@ -16,7 +16,8 @@ from longfold_agent.profiles.choices import options_in, split_question
 from longfold_agent.profiles.demo import BETWEEN
 from longfold_agent.protocols import Engine, Profile, Tokens
 from longfold_agent.types import CallKind, Chunk, Position, UpdateKind
-from longfold_training.demo.documents import FAMILIES, Document, Family, Item, Material, generate
+from longfold_training.demo.documents import FAMILIES, Document, Family, Item, generate
+from longfold_training.demo.material import Material
 from longfold_training.demo.reading import Reader, State
 
 

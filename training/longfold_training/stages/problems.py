@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, get_args
 from longfold_agent.profiles.choices import options_in, split_question
 from longfold_agent.profiles.demo import BETWEEN
 from longfold_agent.tokens import load_tokens
-from longfold_training.demo.documents import Document, Family, Item, Material, generate
+from longfold_training.demo.documents import Document, Family, Item, generate
+from longfold_training.demo.material import Material
 from longfold_training.errors import RecipeError
 from longfold_training.policy_folder import tokenizer_hash
 from longfold_training.problems import Problem, Text
