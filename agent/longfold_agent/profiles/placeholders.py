@@ -49,10 +49,10 @@ class Placeholders:
     or a digit follows it or it is a name elsewhere.
 
     Names and numbers that follow each other share a token ("Bernard Hale", "12 May 2031"), but a number after a number
-    has its own, but for the year of a date. A number takes its unit along, unless the question asks with that word. Each
-    word in small letters that no list of `lexicon` holds has a token of its own. All are told apart by their spelling.
-    Which token one gets follows from its spelling where that token is free, so that all tokens are about
-    equally frequent. A hidden word takes the space before it along, so that a text never gets longer in tokens.
+    has its own, except the year of a date ("July 9, 2017"). A number takes its unit along, unless the question asks
+    with that word. A word in small letters that no list of `lexicon` holds has a token for itself. All are told apart
+    by their spelling. Which token one gets follows from its spelling where that token is free, so that all tokens are
+    about equally frequent. A hidden word takes the space before it along, so that a text never gets longer in tokens.
     """
 
     def __init__(self, question: str, said: Sequence[str] = (), text: str = "") -> None:
@@ -152,7 +152,7 @@ def _goes_on(run: _Run, found: re.Match[str]) -> bool:
         return _ends_date(run, found)
     if between and not (between == "." and _is_abbreviated(last["letters"])):
         return False
-    return bool(found["number"]) and not last["number"] or _is_name(found["letters"])
+    return (bool(found["number"]) and not last["number"]) or _is_name(found["letters"])
 
 
 def _ends_date(run: _Run, found: re.Match[str]) -> bool:
@@ -160,7 +160,7 @@ def _ends_date(run: _Run, found: re.Match[str]) -> bool:
     if not found["number"] or not _YEAR.fullmatch(found["number"]):
         return False
     words = [piece["number"] or piece["letters"] for piece in run[-2:]]
-    return words[-1] in MONTHS or len(words) > 1 and words[0] in MONTHS and _DAY.fullmatch(words[1]) is not None
+    return words[-1] in MONTHS or (len(words) > 1 and words[0] in MONTHS and _DAY.fullmatch(words[1]) is not None)
 
 
 def _is_abbreviated(word: str | None) -> bool:
@@ -176,11 +176,11 @@ def _is_common(word: str) -> bool:
 
 
 def _is_name(word: str | None) -> bool:
-    return bool(word) and word[0].isupper() and word.casefold() not in OPENING and not _is_common(word)
+    return word is not None and word[0].isupper() and word.casefold() not in OPENING and not _is_common(word)
 
 
 def _is_rare(word: str | None) -> bool:
-    return bool(word) and word[0].islower() and len(word) > 1 and not any(word in listed for listed in _LISTED)
+    return word is not None and word[0].islower() and len(word) > 1 and not any(word in words for words in _LISTED)
 
 
 def _opens(run: _Run) -> bool:

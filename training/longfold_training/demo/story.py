@@ -13,7 +13,6 @@ from longfold_training.demo.grammar import expand, sentence
 from longfold_training.demo.sentences import Fact, Passage
 from longfold_training.demo.words import Attribute, Split, attribute, words
 
-
 PHRASES = 0.2
 """Share of attributes whose values are phrases, whatever they usually are: most other values are one token, and copying
 on has to be learned too."""
