@@ -31,8 +31,9 @@ def test_what_is_asked_about_is_told_by_these_words(question: str, words: list[s
 
 def test_further_words_stay_as_they_are() -> None:
     words = [f"word{letter}" for letter in "abcdefghijklmnopqrst"]
-    hidden = Placeholders(" ".join(words)).hide(" ".join(words))
-    assert hidden == "".join(TOKENS[:MOST]) + " " + " ".join(words[MOST:])
+    asked = Placeholders(" ".join(words))
+    assert list(asked.words) == words[:MOST]
+    assert asked.hide(" ".join(words)).startswith("".join(TOKENS[:MOST]) + "<r")
 
 
 @pytest.mark.parametrize(
@@ -99,7 +100,7 @@ def test_what_a_word_may_be_the_plural_of(word: str, ones: tuple[str, ...]) -> N
 
 
 def hidden(text: str, said: tuple[str, ...] = ()) -> list[str]:
-    """The spellings that have a token of their own in a text that is read, in its order."""
+    """The names and numbers that have a token of their own in a text that is read, in its order."""
     words = Placeholders("What is the access code of Norbel?", said, text)
     return [words.show(token).strip() for token in re.findall("<[cn][0-9]+>", words.hide(text))]
 
@@ -107,20 +108,24 @@ def hidden(text: str, said: tuple[str, ...] = ()) -> list[str]:
 @pytest.mark.parametrize(
     ("text", "names"),
     [
-        ("Rain in Paris. Then Paris slept.", ["Paris", "Paris"]),
-        ("Copper is it.\nCopper\n\n- Copper\n\u201cCopper is it.\u201d", []),
-        ("Copper is it, says Copper.", ["Copper", "Copper"]),
-        ("Bernard Hale runs it. Hale does.", ["Bernard Hale"]),
+        ("Water in Paris. Then Paris slept.", ["Paris", "Paris"]),
+        ("Most is it.\nWinter\n\n- Paper\n\u201cWater is it.\u201d", []),
+        ("Water is it, says Water.", ["Water", "Water"]),
+        ("Copper is it.\nTiax\n\n- Pinestead\n\u201cWater is it.\u201d", ["Copper", "Tiax", "Pinestead"]),
+        ("Bernard Hale runs it. Hale does.", ["Bernard Hale", "Hale"]),
         ("Since Norbel left, However Everyone. The Hague", ["Hague"]),
         ("Ask Dr. Hale or M. Orr or Mrs. Voss.", ["Dr. Hale", "M. Orr", "Mrs. Voss"]),
+        ("It is New Ske. WORKING on it. Yes. Voss", ["Ske", "WORKING", "Voss"]),
+        ("On July 9, 2017, or 12th May, 1922, page 7, 2017 and March 3, 17",
+         ["July 9, 2017", "12th May, 1922", "7", "2017", "March 3", "17"]),
         ("It costs $4,821 or 31.03.1 at 10:45 (page 7), 12%.", ["4,821", "31.03.1", "10:45", "7", "12%"]),
         ("KX-4821/B, HS3963, 19-year-old, parcel-67 and 2031-05-12.",
          ["KX-4821/B", "HS3963", "19-year-old", "parcel-67", "2031-05-12"]),
-        ("By 12 May 2031 it costs EUR 5,000, 20 30 crowns. Sum | 7 | 8 kmh",
+        ("By 12 May 2031 it costs EUR 5,000, 20 30 crowns. Total | 7 | 8 kmh",
          ["12 May 2031", "EUR 5,000", "20", "30 crowns", "7", "8"]),
         ("5 o'clock, 30 \u00b0C, 1.5 million euros, 7 codes", ["5 o'clock", "30 \u00b0C", "1.5 million euros", "7"]),
         ("Then Norbel Hale met Ann Norbel Orr.", ["Hale", "Ann", "Orr"]),
-        ("\u00c9tienne met \u00c9lise and \u0416\u0443\u043a", ["\u00c9lise", "\u0416\u0443\u043a"]),
+        ("\u00c9tienne met \u00c9lise and \u0416\u0443\u043a", ["\u00c9tienne", "\u00c9lise", "\u0416\u0443\u043a"]),
         ("x=5 and y= 5 and a_6", ["5"]),
     ],
 )  # fmt: skip
@@ -134,7 +139,14 @@ def test_a_unit_that_is_asked_for_stays_apart() -> None:
 
 
 def test_what_was_said_before_is_a_name_wherever_it_stands() -> None:
-    assert hidden("Copper is it.", ("access code of Norbel: Copper",)) == ["Copper"]
+    assert hidden("Water is it.", ("access code of Norbel: Water",)) == ["Water"]
+
+
+def test_each_rarer_word_has_a_token_and_what_sentences_are_built_with_has_none() -> None:
+    text = "the crooked blanket was replaced by sugar beet, x"
+    shown = Placeholders("What is the code?", text=text)
+    assert re.fullmatch("the<r[0-9]+><r[0-9]+> was replaced by<r[0-9]+><r[0-9]+>, x", shown.hide(text))
+    assert shown.show(shown.hide(text)) == text
 
 
 def test_one_spelling_has_one_token_and_each_spelling_its_own() -> None:
@@ -151,10 +163,11 @@ def test_a_token_follows_from_the_spelling() -> None:
 
 
 def test_names_beyond_the_tokens_stay() -> None:
-    names = [f"A{chr(97 + number % 26)}{chr(97 + number // 26)}" for number in range(SLOTS + 3)]
-    words = Placeholders("", text="of " + " of ".join(names))
-    assert words.show(words.hide(" of ".join(names))) == " of ".join(names)
-    assert words.hide(" of ".join(names)).endswith(" of ".join(names[SLOTS:]))
+    for kind, letter in (("c", "Q"), ("r", "q")):
+        names = [f"{letter}q{chr(97 + number % 26)}{chr(97 + number // 26)}" for number in range(SLOTS[kind] + 3)]
+        words = Placeholders("", text="of " + " of ".join(names))
+        assert words.show(words.hide(" of ".join(names))) == " of ".join(names)
+        assert words.hide(" of ".join(names)).endswith(" of ".join(names[SLOTS[kind] :]))
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ read:    <q> {question}<mem> {memory}<plan> {plan}<chunk>{text}<out>
 answer:  <q> {question}[<opt> {option} A<opt> {option} B ...]<mem> {memory}<ans>
          ->  {value}[ {letter}]<eos>
 
-The question's own words, names and numbers stand as numbered tokens in all of it (`placeholders`). The training package
+The question's own words, names, numbers and rarer words stand as numbered tokens in all of it (`placeholders`). The training package
 renders its rows with the functions of this module, so what is trained is what is served.
 """
 

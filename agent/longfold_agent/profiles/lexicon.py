@@ -95,10 +95,9 @@ FRAME = frozenset(
     valid value values various verified verify visit visited visits wait waited walk walked wanted wants war water
     way week weekly well went whatever whenever whereas wherever whichever whoever whole widely winter wished won
     wonder wondered word wore works write written wrong wrongly wrote year yearly years zero
-    """.split()
+    """.split()  # noqa: SIM905 - quoted one by one they would fill twice the lines
 )
-"""Further words that sentences are built with: they state, change, deny, place in time. What a text is about is told by
-its other words."""
+"""Further words that sentences are built with: they state, change, deny, place in time."""
 
 TITLES = ("Mr", "Mrs", "Ms", "Dr", "St", "Prof", "Rev", "Hon", "Capt", "Col", "Gen", "Lt", "Sgt", "Fr", "Mt", "No")
 """Abbreviations that end no sentence and stand before a name."""

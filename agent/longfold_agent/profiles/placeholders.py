@@ -54,10 +54,10 @@ class Placeholders:
     or a digit follows it or it is a name elsewhere.
 
     Names and numbers that follow each other share a token ("Bernard Hale", "12 May 2031"), but a number after a number
-    has its own, but for the year of a date. A number takes its unit along, unless the question asks with that word. Each
-    word in small letters that no list of `lexicon` holds has a token of its own. All are told apart by their spelling.
-    Which token one gets follows from its spelling where that token is free, so that all tokens are about
-    equally frequent. A hidden word takes the space before it along, so that a text never gets longer in tokens.
+    has its own, except the year of a date ("July 9, 2017"). A number takes its unit along, unless the question asks
+    with that word. A word in small letters that no list of `lexicon` holds has a token for itself. All are told apart
+    by their spelling. Which token one gets follows from its spelling where that token is free, so that all tokens are
+    about equally frequent. A hidden word takes the space before it along, so that a text never gets longer in tokens.
     """
 
     def __init__(self, question: str, said: Sequence[str] = (), text: str = "") -> None:
@@ -207,11 +207,11 @@ def _is_common(word: str) -> bool:
 
 
 def _is_name(word: str | None) -> bool:
-    return bool(word) and word[0].isupper() and word.casefold() not in OPENING and not _is_common(word)
+    return word is not None and word[0].isupper() and word.casefold() not in OPENING and not _is_common(word)
 
 
 def _is_rare(word: str | None) -> bool:
-    return bool(word) and word[0].islower() and len(word) > 1 and not any(word in listed for listed in _LISTED)
+    return word is not None and word[0].islower() and len(word) > 1 and not any(word in words for words in _LISTED)
 
 
 def _opens(run: _Run) -> bool:

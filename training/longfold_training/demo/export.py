@@ -151,9 +151,10 @@ download or an account.
 
 Where the documents state nothing it is trained to answer `unknown`.
 
-Its profile shows it the question's words, names and numbers as numbered tokens wherever they stand in a document, and
-puts the words back into what it writes. That a word of the document is one of the question's, and where a name or
-number begins and ends, is found by this rule; the policy finds which sentence states the value, and the value.
+Its profile shows it the question's words, names, numbers and all but a thousand English words as numbered tokens
+wherever they stand in a document, and puts the words back into what it writes. That a word of the document is one of
+the question's, and where a name or number begins and ends, is found by this rule; the policy finds which sentence
+states the value, and the value.
 
 ## What it cannot do
 
