@@ -21,7 +21,9 @@ from safetensors.torch import load_file
 from longfold_agent.profiles.demo import KEEP
 from longfold_training.engines.local.policy import LocalPolicy
 from longfold_training.errors import CheckpointError, DataError, DivergedError, RecipeError, StorageError
+from longfold_training.problems import load as read_problems
 from longfold_training.recipes import load
+from longfold_training.rewards import validate
 from longfold_training.stages import missing, run
 
 Bigram = Callable[[Mapping[str, Mapping[str, float]]], Path]
@@ -461,6 +463,17 @@ def test_problems_follow_from_their_seed(bigram: Bigram, tmp_path: Path) -> None
     assert [line["task"] for line in lines] == ["single", "update", "choice"] * 2
     with pytest.raises(RecipeError, match="families: sonnet unknown; there are single"):
         run(load("demo/problems", [*settings, 'families=["sonnet"]']), tmp_path / "d")
+
+
+def test_problems_over_several_facts_have_rules_of_their_own(bigram: Bigram, tmp_path: Path) -> None:
+    settings = [f"start={bigram({})}", "documents=3", "chunks=[2, 3]", "chunk_tokens=1024"]
+    path = run(load("demo/problems", [*settings, 'families=["list", "count", "hops"]']), tmp_path / "a")
+    assert path is not None
+    made = list(read_problems(path))
+    assert [(problem.task, problem.gold.rule) for problem in made] == [
+        ("list", "items"), ("count", "number"), ("hops", "exact"),
+    ] * 3  # fmt: skip
+    assert validate(made) == 9
 
 
 def test_batches_without_balance_are_drawn_from_all(bigram: Bigram, letters: Letters, tmp_path: Path) -> None:
