@@ -87,7 +87,7 @@ _ITEMS = """
 {lall} ({ladv} {Vs}) {lpast0}
 {lamong} {lall} {lis} {Vs}
 {lamong} {lall} {lis} {Vs}
-{lamong} {lall}, {osayer} {past} {Vs}
+among {lall}, {osayer} {lcounted} {Vs}
 {lamong} {lall} we find {Vs}
 {Vs} {lbelonged} {lall}
 {Vs} {lbelonged} {lall}
@@ -424,7 +424,6 @@ among
 among
 amongst
 as one of
-with
 """,
     "ladv": """
 for example
