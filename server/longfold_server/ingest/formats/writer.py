@@ -120,7 +120,7 @@ class Writer:
         self._settle()
         self._put(self._form.finish())
         if self._more:
-            self.skipped.append(Skipped("", Reason.LIMIT, f"{self._more:,} more parts were not read"))
+            self.skipped.append(Skipped("", Reason.LIMIT, f"{self._more:,} more parts were not read", self._more))
         self._index.writelines(row(entry) for entry in self.skipped)
 
     def _settle(self) -> None:
