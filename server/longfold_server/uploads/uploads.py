@@ -45,6 +45,8 @@ class Upload:
     """Bytes that have arrived."""
     title: str
     media_type: str
+    parts: int
+    """In which they have arrived."""
     expires: datetime
     """When it is removed, whatever has arrived."""
     document: DocumentInfo | None
@@ -79,6 +81,10 @@ class Uploads:
         found = await self.find(tenant, upload)
         if found.document is not None or found.offset != offset:
             raise _conflict(found.offset)
+        if found.parts >= MOST_PARTS:
+            raise Refused(
+                Code.UPLOAD_CONFLICT, f"an upload has at most {MOST_PARTS:,} parts; delete it and send larger ones"
+            )
         place, arriving, missing = _place(tenant, upload), aiter(chunks), found.length - offset
         while added := await self._part(place, found.length - missing, arriving, missing):
             missing -= added
@@ -152,11 +158,17 @@ class Uploads:
         if ends <= time.time():
             raise _unknown()
         document = DocumentInfo.model_validate_json(done) if done else None
-        if len(sizes) > MOST_PARTS:
-            raise Refused(Code.UPLOAD_CONFLICT, f"an upload has at most {MOST_PARTS:,} parts; send larger ones")
-        arrived = facts["length"] if document is not None else _chain(sizes)[1]
-        expires = datetime.fromtimestamp(ends, UTC)
-        return Upload(upload, facts["length"], arrived, facts["title"], facts["media_type"], expires, document)
+        names, arrived = _chain(sizes)
+        return Upload(
+            upload,
+            facts["length"],
+            arrived if document is None else facts["length"],
+            facts["title"],
+            facts["media_type"],
+            len(names),
+            datetime.fromtimestamp(ends, UTC),
+            document,
+        )
 
     def _pieces(self, place: str) -> Iterator[bytes]:
         for name in _chain(self._parts.sizes(place))[0]:

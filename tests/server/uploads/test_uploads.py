@@ -149,11 +149,13 @@ async def test_a_long_request_is_kept_part_by_part(
     ours: Uploads, parts: UploadParts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(uploads, "PART_BYTES", 4)
-    monkeypatch.setattr(uploads, "MOST_PARTS", 4)
+    monkeypatch.setattr(uploads, "MOST_PARTS", 2)
     made = await ours.create("ann", 100, "", "")
     await ours.append("ann", made.id, 0, sending(b"abc", b"def", b"gh"))
     assert sorted(parts.sizes(f"{uploads._owner('ann')}/{made.id}").values())[:2] == [2, 6]
     assert await code(ours.append("ann", made.id, 8, sending(b"abcd", b"efgh"))) == "upload_conflict"  # too many parts
+    await ours.remove("ann", made.id)
+    assert await code(ours.find("ann", made.id)) == "upload_not_found"
 
 
 async def test_an_upload_ends_with_its_time(tmp_path: Path) -> None:
