@@ -78,6 +78,17 @@ async def test_a_cancelled_job_ends_its_child(tmp_path: Path) -> None:
     await sandbox.aclose()
 
 
+async def test_a_child_that_died_while_it_had_nothing_to_do_costs_no_document(tmp_path: Path) -> None:
+    sandbox = Sandbox()
+    (tmp_path / "a").write_text("<p>fine")
+    await sandbox.parse("text/html", tmp_path / "a", UTF8, tmp_path / "out", tmp_path / "index")
+    [idle] = sandbox._idle
+    idle._process.kill()
+    await idle._process.wait()
+    await sandbox.parse("text/html", tmp_path / "a", UTF8, tmp_path / "out", tmp_path / "index")
+    await sandbox.aclose()
+
+
 async def test_a_file_beyond_the_limit_is_too_large(tmp_path: Path) -> None:
     sandbox = Sandbox(file_bytes=100_000)
     (tmp_path / "big").write_text("<p>text</p>" * 100_000)
