@@ -99,8 +99,11 @@ def make_documents(settings: Settings) -> DocumentStore:
             for name, options in settings.fetch_buckets.items()
         },
     )
-    blobs = None if settings.blob_url is None else _bucket(settings, settings.blob_url)
-    return DocumentStore(settings.data_dir, limits=limits, upload_max_bytes=settings.upload_max_bytes, blobs=blobs)
+    try:
+        blobs = None if settings.blob_url is None else _bucket(settings, settings.blob_url)
+        return DocumentStore(settings.data_dir, limits=limits, upload_max_bytes=settings.upload_max_bytes, blobs=blobs)
+    except OSError as error:
+        raise ConfigError(f"LONGFOLD_DATA_DIR {settings.data_dir} cannot be used: {error.strerror}") from error
 
 
 def _bucket(settings: Settings, url: str) -> Blobs:
