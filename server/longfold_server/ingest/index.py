@@ -2,8 +2,8 @@
 Knows no format and no store.
 
 A file of JSON lines: `["type", media type]`, then `[start, kind, value]` or `[start, kind, value, anchor]` in the order
-of `start`, then `["skipped", path, reason, message]`, of which one for several has their number behind. Counts of lines
-are not in it: who keeps the text knows them.
+of `start`, then `["skipped", path, reason, message]`, of which one that stands for several has their number behind.
+Counts of lines are not in it: who keeps the text knows them.
 """
 
 from __future__ import annotations
@@ -86,8 +86,6 @@ class Reason(StrEnum):
     UNSUPPORTED = "unsupported"
     UNDECODABLE = "undecodable"
     EMPTY = "empty"
-    LIMIT = "limit"
-    """Of the last entry, which stands for all that are not listed; the API only counts it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +114,7 @@ class Skipped:
     message: str
     """One sentence for people."""
     count: int = 1
-    """Parts that it stands for."""
+    """Parts that it stands for: the last that is listed, also for all behind it."""
 
 
 @dataclass(frozen=True, slots=True)

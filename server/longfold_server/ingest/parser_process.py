@@ -66,8 +66,8 @@ def _empty(writer: Writer) -> DocumentError:
     """Nothing was read: the reasons, as far as one sentence holds them."""
     if not writer.skipped:
         return DocumentError(Code.DOCUMENT_EMPTY, "it holds no text")
-    first, *others = writer.skipped
-    more = f", and {len(others):,} more such reasons" if others else ""
+    first, others = writer.skipped[0], sum(part.count for part in writer.skipped) - 1
+    more = f", and {others:,} more such reasons" if others else ""
     return DocumentError(Code.DOCUMENT_EMPTY, f"it holds no text that can be read: {first.path}: {first.message}{more}")
 
 
