@@ -14,6 +14,7 @@ import json
 import secrets
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -110,12 +111,17 @@ class Uploads:
             raise _conflict(offset)
 
     async def content(self, tenant: str, upload: Upload) -> AsyncIterator[bytes]:
-        """The whole file. Raises `Refused` (`upload_incomplete`)."""
+        """The whole file. Raises `Refused`: `upload_incomplete`, or `upload_conflict` at the end of what is left when
+        its parts go meanwhile: it has become a document, or was given up."""
         if not upload.complete:
             raise Refused(Code.UPLOAD_INCOMPLETE, f"{upload.offset:,} of {upload.length:,} bytes have arrived")
-        pieces = self._pieces(_place(tenant, upload.id))
-        while piece := await asyncio.to_thread(next, pieces, b""):
-            yield piece
+        pieces, missing = self._pieces(_place(tenant, upload.id)), upload.length
+        with suppress(FileNotFoundError):
+            while piece := await asyncio.to_thread(next, pieces, b""):
+                missing -= len(piece)
+                yield piece
+        if missing:
+            raise Refused(Code.UPLOAD_CONFLICT, "its parts went while they were read; ask for Upload-Offset again")
 
     async def become(self, tenant: str, upload: Upload, document: DocumentInfo) -> None:
         """The upload has become a document: its parts go, what it became is told until it expires."""

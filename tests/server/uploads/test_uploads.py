@@ -122,6 +122,19 @@ async def test_another_tenants_upload_is_like_none(ours: Uploads) -> None:
     assert (await ours.find("ann", made.id)).offset == 0
 
 
+@pytest.mark.parametrize("read", [0, 1])
+async def test_parts_that_go_while_they_are_read_are_no_shorter_file(ours: Uploads, read: int) -> None:
+    made = await ours.create("ann", 6, "", "")
+    await ours.append("ann", made.id, 0, sending(b"abc"))
+    await ours.append("ann", made.id, 3, sending(b"def"))
+    found = await ours.find("ann", made.id)
+    content = ours.content("ann", found)
+    for _ in range(read):
+        await anext(content)
+    await ours.become("ann", found, DOCUMENT)
+    assert await code(anext(content)) == "upload_conflict"
+
+
 async def test_an_upload_that_became_a_document_keeps_no_bytes(ours: Uploads, parts: UploadParts) -> None:
     made = await ours.create("ann", 3, "", "")
     await ours.append("ann", made.id, 0, sending(b"abc"))
