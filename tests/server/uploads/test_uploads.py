@@ -80,8 +80,8 @@ async def test_what_had_arrived_before_a_break_counts(ours: Uploads) -> None:
     assert (await ours.find("ann", made.id)).offset == 6
     with pytest.raises(Broken):
         await ours.append("ann", made.id, 6, sending(broken=True))
-    task = asyncio.create_task(ours.append("ann", made.id, 6, _endless(b"g")))
-    await asyncio.sleep(0.1)
+    task = asyncio.create_task(ours.append("ann", made.id, 6, _endless(b"g", taken := asyncio.Event())))
+    await taken.wait()
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     assert (await ours.find("ann", made.id)).offset == 7
@@ -89,8 +89,9 @@ async def test_what_had_arrived_before_a_break_counts(ours: Uploads) -> None:
     assert await content(ours, made.id) == b"abcdefghi"
 
 
-async def _endless(first: bytes) -> AsyncIterator[bytes]:
+async def _endless(first: bytes, taken: asyncio.Event) -> AsyncIterator[bytes]:
     yield first
+    taken.set()
     await asyncio.sleep(3600)
 
 
