@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from starlette.responses import Response
 
 from longfold_client import (
     Client,
@@ -65,6 +66,12 @@ def test_retries_carry_one_key_so_that_one_job_starts(client: Any, service: Any,
     assert len(keys) == 4 and len(set(keys)) == 1 and len(service.jobs) == 1
     client.submit("Where?", [URL])
     assert len(service.jobs) == 2
+
+
+def test_a_reply_that_was_damaged_on_its_way_is_asked_for_again(client: Any, service: Any) -> None:
+    damaged = lambda: Response(b"{}", headers={"content-encoding": "gzip"})  # noqa: E731
+    service.script("POST /answer", damaged)
+    assert client.submit("Where?", [URL]).id == "job_1"
 
 
 def test_a_key_of_the_caller_is_used(client: Any, service: Any) -> None:

@@ -101,6 +101,24 @@ async def test_a_file_in_parts_becomes_a_document(start):
         assert (await service.client.head(where, headers=TUS)).status_code == 404
 
 
+async def test_who_asks_twice_at_once_gets_one_document(start, monkeypatch):
+    async with start(roles=["api"]) as service:
+        where = await begin(service, len(TEXT.encode()))
+        await service.client.patch(where, headers=PART | {"Upload-Offset": "0"}, content=TEXT.encode())
+        uploads, first = service.app.state.resources.uploads, []
+        content = uploads.content
+
+        async def overtaken(*upload):
+            monkeypatch.setattr(uploads, "content", content)
+            first.append((await service.client.post(f"{where}/document", headers=TUS)).json())
+            async for piece in content(*upload):
+                yield piece
+
+        monkeypatch.setattr(uploads, "content", overtaken)
+        second = await service.client.post(f"{where}/document", headers=TUS)
+        assert second.status_code == 201 and [second.json()] == first
+
+
 @pytest.mark.parametrize(
     ("method", "headers", "status", "code"),
     [
