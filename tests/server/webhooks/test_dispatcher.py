@@ -137,6 +137,29 @@ async def test_a_receiver_that_is_down_is_tried_again(store, sender, receiver, e
         assert (at_work.count("failed"), at_work.count("given_up")) == (3, 1)
 
 
+async def test_a_job_that_cannot_be_read_is_given_up_like_any_other(store, sender, receiver, ended, until):
+    """What another version has written, say."""
+    await ended(store, receiver.url(), result="{}")
+    async with running(store, sender("127.0.0.0/8")) as at_work:
+        await until(lambda: told(store))
+        assert (at_work.count("failed"), at_work.count("given_up")) == (3, 1)
+    assert receiver.seen == []
+
+
+async def test_an_entry_that_cannot_be_taken_ends_nothing(store, redis, sender, receiver, ended, until):
+    bad = await ended(store, receiver.url("/bad"))
+    await redis.delete(store.keys.job(bad))
+    await redis.set(store.keys.job(bad), "no hash")
+    await ended(store, receiver.url("/good"))
+    async with running(store, sender("127.0.0.0/8")) as at_work:
+
+        async def sent() -> bool:
+            return at_work.count("sent") == 1
+
+        await until(sent)
+    assert [path for path, _, _ in receiver.seen] == ["/good"]
+
+
 async def test_a_slow_receiver_holds_up_nobody(store, sender, receiver, ended, until):
     await ended(store, receiver.url("/slow"))
     async with running(store, sender("127.0.0.0/8")) as at_work:
