@@ -75,11 +75,11 @@ def web():
 
 
 @pytest.fixture
-def serve(start):
+def serve(start, web):
     """Starts a service that may fetch from this machine."""
 
     def starting(engine=None, **fields):
-        return start(engine, **({"fetch_allow_networks": ["127.0.0.0/8"], "fetch_ports": []} | fields))
+        return start(engine, **({"fetch_allow_networks": ["127.0.0.0/8"], "fetch_ports": [web.server_port]} | fields))
 
     return starting
 

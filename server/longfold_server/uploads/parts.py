@@ -49,8 +49,8 @@ class UploadParts(Protocol):
 
 
 class FolderParts:
-    """The `UploadParts` of a folder, which replicas may share: `OWNER/ID/NAME`. Making one raises `OSError` for a folder
-    that takes no files."""
+    """The `UploadParts` of a folder, which replicas may share: `OWNER/ID/NAME`. Making one raises `OSError` for a
+    folder that takes no files."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
