@@ -103,7 +103,11 @@ def make_documents(settings: Settings) -> DocumentStore:
         blobs = None if settings.blob_url is None else _bucket(settings, settings.blob_url)
         return DocumentStore(settings.data_dir, limits=limits, upload_max_bytes=settings.upload_max_bytes, blobs=blobs)
     except OSError as error:
-        raise ConfigError(f"LONGFOLD_DATA_DIR {settings.data_dir} cannot be used: {error.strerror}") from error
+        raise _no_folder(settings, error) from error
+
+
+def _no_folder(settings: Settings, error: OSError) -> ConfigError:
+    return ConfigError(f"LONGFOLD_DATA_DIR {settings.data_dir} cannot be used: {error.strerror}")
 
 
 def _bucket(settings: Settings, url: str) -> Blobs:
@@ -117,7 +121,10 @@ def _bucket(settings: Settings, url: str) -> Blobs:
 def make_uploads(settings: Settings) -> Uploads:
     """The uploads that are not documents yet: where the documents are, so that every replica sees them. Raises
     `ConfigError`."""
-    parts: UploadParts = FolderParts(settings.data_dir / "uploads")
+    try:
+        parts: UploadParts = FolderParts(settings.data_dir / "uploads")
+    except OSError as error:
+        raise _no_folder(settings, error) from error
     if settings.blob_url is not None:
         from longfold_server.ingest.bucket import open_store
         from longfold_server.uploads.bucket import BucketParts

@@ -244,7 +244,34 @@ def test_a_large_upload_to_a_server_without_parts_goes_as_a_whole(
 ) -> None:
     monkeypatch.setattr(plans, "IN_PARTS", 10)
     assert client.upload(b"x" * 11).bytes == 11
-    assert [path for _, path, _, _ in service.seen] == ["/documents"]
+    assert [path for _, path, _, _ in service.seen] == ["/uploads", "/documents"]
+
+
+def at(offset: int, status: int = 204) -> Response:
+    """Of an upload that stands at `offset`."""
+    return Response(status_code=status, headers={"location": "/uploads/u1", "upload-offset": str(offset)})
+
+
+def test_a_server_that_takes_parts_and_keeps_none_is_not_asked_for_ever(
+    client: Any, service: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plans, "IN_PARTS", 10)
+    service.script("POST /uploads", lambda: at(0, 201))
+    service.script("PATCH /uploads", *[lambda: at(0)] * 9)
+    with pytest.raises(ProtocolError, match="Upload-Offset"):
+        client.upload(b"x" * 11)
+
+
+def test_a_server_that_loses_parts_again_and_again_is_not_asked_for_ever(
+    client: Any, service: Any, replies: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plans, "IN_PARTS", 10)
+    monkeypatch.setattr(plans, "PART", 8)
+    service.script("POST /uploads", lambda: at(0, 201))
+    service.script("PATCH /uploads", *[lambda: at(8), lambda: replies.problem(409, "upload_conflict")] * 9)
+    service.script("HEAD /uploads", *[lambda: at(0, 200)] * 9)
+    with pytest.raises(Invalid, match="upload_conflict"):
+        client.upload(b"x" * 11)
 
 
 def test_fetch_and_inspect_send_credentials_and_questions_only_when_given(client: Any, service: Any) -> None:

@@ -29,6 +29,11 @@ from longfold_server.serve import serve
 from longfold_server.settings import Settings
 sys.exit(serve(Settings()))
 """
+BOUND = """
+import ctypes, os, sys
+ctypes.CDLL(None).prctl(24, 1)  # PR_CAPBSET_DROP of CAP_DAC_OVERRIDE: root then writes where it may and not everywhere
+os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
+"""
 
 
 async def test_sigterm_lets_streams_say_goodbye(redis_url, tmp_path, unused_tcp_port):
@@ -87,6 +92,26 @@ def test_an_interrupt_while_redis_is_silent_leaves_no_trace(tmp_path):
         _, errors = process.communicate(timeout=60)
         connection.close()
     assert process.returncode == 128 + signal.SIGINT and b"Traceback" not in errors
+
+
+@pytest.mark.parametrize("name", ["tmp", "uploads"])
+def test_a_data_folder_that_is_read_only_is_noticed_at_the_start(redis_url, tmp_path, name):
+    for folder in ("blobs", "tmp", "uploads"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / name).chmod(0o555)
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join(sys.path),
+        "LONGFOLD_REDIS_URL": redis_url,
+        "LONGFOLD_REDIS_ACCEPT_LOSS": "true",
+        "LONGFOLD_ROLES": "api",
+        "LONGFOLD_DATA_DIR": str(tmp_path),
+        "LONGFOLD_PORT": "0",
+    }
+    command = [sys.executable, "-c", BOUND, "-c", SERVE]
+    done = subprocess.run(command, env=environment, stderr=subprocess.PIPE, timeout=60, check=False)
+    told = [json.loads(line) for line in done.stderr.splitlines() if line.startswith(b"{")]
+    [why] = [line["why"] for line in told if line["event"] == "cannot_start"]
+    assert "LONGFOLD_DATA_DIR" in why and "Permission denied" in why and done.returncode
 
 
 @pytest.mark.parametrize(

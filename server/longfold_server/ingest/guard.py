@@ -52,8 +52,7 @@ class Resolver:
 
 
 class Guard(httpcore.AsyncNetworkBackend):
-    """Network backend that checks before it connects. An empty `ports` permits every port; `resolver` replaces the
-    system's."""
+    """Network backend that checks before it connects. `resolver` replaces the system's."""
 
     def __init__(
         self, policy: AddressPolicy, ports: Collection[int] = (80, 443), resolver: Resolve | None = None
@@ -72,7 +71,7 @@ class Guard(httpcore.AsyncNetworkBackend):
         socket_options: Iterable[SocketOption] | None = None,
     ) -> httpcore.AsyncNetworkStream:
         """Dial one checked address. `timeout` (seconds) covers the look-up and all attempts together."""
-        if self._ports and port not in self._ports:
+        if port not in self._ports:
             raise Blocked(f"port {port} is not among the permitted ones")
         try:
             async with asyncio.timeout(timeout) as clock:

@@ -181,9 +181,12 @@ async def test_an_unknown_name_is_unreachable(limits: FetchLimits, tmp_path: Pat
     assert (await refused(limits, "http://nowhere.example/", tmp_path / "f", unknown)).code == "document_unreachable"
 
 
-async def test_ports_are_checked_before_anything_else(site: Site, limits: FetchLimits, tmp_path: Path) -> None:
+@pytest.mark.parametrize("ports", [(80, 443), ()])
+async def test_ports_are_checked_before_anything_else(
+    site: Site, limits: FetchLimits, tmp_path: Path, ports: tuple[int, ...]
+) -> None:
     site.page("/a", b"text")
-    error = await refused(replace(limits, ports=(80, 443)), site.url("/a"), tmp_path / "f")
+    error = await refused(replace(limits, ports=ports), site.url("/a"), tmp_path / "f")
     assert error.code == "document_blocked"
     assert site.requests == []
 
@@ -360,7 +363,7 @@ async def test_a_closed_port_is_unreachable(limits: FetchLimits, tmp_path: Path)
 async def test_the_transport_is_usable_by_an_ordinary_client(site: Site) -> None:
     site.page("/a", b"text")
     context = ssl.create_default_context()
-    transport = GuardedTransport(Guard(AddressPolicy(["127.0.0.0/8"]), ports=()), context)
+    transport = GuardedTransport(Guard(AddressPolicy(["127.0.0.0/8"]), ports=[site.port]), context)
     async with httpx.AsyncClient(transport=transport, trust_env=False) as client:
         assert (await client.get(site.url("/a"))).text == "text"
 
