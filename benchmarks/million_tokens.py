@@ -51,7 +51,7 @@ async def engine_seconds(engine: str) -> float:
 
 async def through_service(engine: str, text: str) -> tuple[float, float, str, float]:
     """Wall seconds, engine seconds, the answer, and the tokens read."""
-    async with stack(engine, profile="demo", speculation=3) as running, AsyncClient(running.url) as client:
+    async with stack(engine, profile="demo", speculation=15) as running, AsyncClient(running.url) as client:
         before = await engine_seconds(engine)
         started = time.perf_counter()
         uploaded = await client.upload(text.encode(), title="manual")

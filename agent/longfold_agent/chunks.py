@@ -161,13 +161,6 @@ async def stream_chunks(
             step.add_done_callback(lambda _: iterator.close())
 
 
-def estimate_total(characters: int, chunk: Chunk) -> int:
-    """About how many chunks `characters` more characters give, judged by one earlier chunk; for progress and remaining
-    time."""
-    size = max(1, chunk.end.char - chunk.start.char)
-    return -(-max(0, characters) // size)
-
-
 class _Window:
     """The unread text from the current place on, filled from pieces as far as it is looked at."""
 

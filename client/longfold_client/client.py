@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
-from contextlib import aclosing, closing
+from contextlib import aclosing, closing, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar
 
@@ -87,6 +87,20 @@ class _Base:
         }
 
 
+@contextmanager
+def _environment() -> Iterator[None]:
+    """Around the making of an httpx client, which reads variables that others may have set."""
+    import httpx
+
+    try:
+        yield
+    except (ImportError, OSError, ValueError, httpx.InvalidURL) as error:
+        raise InvalidArgument(
+            f"a proxy (HTTPS_PROXY, ALL_PROXY ...) or certificates (SSL_CERT_FILE) of the environment cannot be used: "
+            f"{str(error).rstrip('.')}."
+        ) from error
+
+
 class Client(_Base):
     """The blocking SDK. Threads may share one; close it, or use it as a context manager.
 
@@ -109,7 +123,8 @@ class Client(_Base):
         import httpx
 
         super().__init__(base_url, api_key, timeout, retry)
-        self._http = httpx.Client(transport=transport, **self._http_options())
+        with _environment():
+            self._http = httpx.Client(transport=transport, **self._http_options())
 
     def answer(
         self,
@@ -267,7 +282,8 @@ class AsyncClient(_Base):
         import httpx
 
         super().__init__(base_url, api_key, timeout, retry)
-        self._http = httpx.AsyncClient(transport=transport, **self._http_options())
+        with _environment():
+            self._http = httpx.AsyncClient(transport=transport, **self._http_options())
 
     async def answer(
         self,

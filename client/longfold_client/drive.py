@@ -42,7 +42,7 @@ class Drive(Generic[T]):
                     continue
                 try:
                     outcome = self._perform(effect)
-                except httpx.TransportError as error:
+                except httpx.RequestError as error:
                     lost = Lost(reason(error))
         finally:
             self._close()
@@ -103,7 +103,7 @@ class AsyncDrive(Generic[T]):
                     continue
                 try:
                     outcome = await self._perform(effect)
-                except httpx.TransportError as error:
+                except httpx.RequestError as error:
                     lost = Lost(reason(error))
         finally:
             self._plan.close()
@@ -171,7 +171,7 @@ def as_reply(response: httpx.Response, body: bytes, started: float) -> Reply:
     return Reply(response.status_code, headers, body, time.monotonic() - started)
 
 
-def reason(error: httpx.TransportError) -> str:
+def reason(error: httpx.RequestError) -> str:
     """Why nothing came, for people: httpx leaves some of its errors without words."""
     if isinstance(error, httpx.ConnectTimeout):
         return "no connection in time"

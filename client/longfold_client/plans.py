@@ -223,8 +223,10 @@ class Plans:
         if reply.status != 201:
             raise api_error(reply, label)
         path = f"/uploads/{quote(reply.headers.get('location', '').rpartition('/')[2], safe='')}"
-        offset = tries = 0
+        offset = reached = tries = 0
         while offset < size:
+            if offset > reached:  # news; what a server lost and was sent again is none
+                reached, tries = offset, 0
             part = upload.part(offset, min(PART, size - offset))
             headers = {**TUS, "upload-offset": str(offset), "content-length": str(part.size), "content-type": PART_TYPE}
             pause: float | None = None
@@ -237,7 +239,9 @@ class Plans:
                     raise ConnectionFailed(self._unreachable(str(lost), tries)) from None
             else:
                 if reply.status == 204:
-                    offset, tries = _offset(reply), 0
+                    before, offset = offset, _offset(reply)
+                    if offset <= before:
+                        raise ProtocolError("the server took a part of the upload, and its Upload-Offset did not move.")
                     continue
                 tries += 1
                 pause = self.retry.pause(tries, retry_after(reply)) if reply.status in {409, *RETRYABLE} else None
@@ -247,9 +251,7 @@ class Plans:
             reply = yield from self.call(Request("HEAD", path, headers=TUS))
             if reply.status != 200:
                 raise api_error(reply, label)
-            reached, offset = offset, _offset(reply)
-            if offset > reached:  # a part that broke in the middle counts as far as it came
-                tries = 0
+            offset = _offset(reply)  # a part that broke in the middle counts as far as it came
         reply = yield from self.call(Request("POST", f"{path}/document", headers=TUS, read_timeout=UPLOAD_TIMEOUT))
         return parse(reply, DocumentInfo, label)
 

@@ -69,6 +69,6 @@ def parse_retry_after(value: str | None, date: str | None = None) -> float | Non
 def _parse_date(text: str) -> datetime | None:
     try:
         when = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return when if when.tzinfo else when.replace(tzinfo=UTC)

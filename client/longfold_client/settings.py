@@ -18,7 +18,8 @@ def base_url(argument: str | None, environment: Mapping[str, str] = os.environ) 
     url = (argument or environment.get("LONGFOLD_URL") or DEFAULT_URL).strip().rstrip("/")
     try:
         parts = urlsplit(url)
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        host = (parts.hostname or "").encode("idna")  # as the system's resolver will
+        usable = parts.scheme in ("http", "https") and bool(host) and parts.port != 0
     except ValueError:
         usable = False
     if not usable or any(mark in url for mark in "?#") or not url.isprintable():

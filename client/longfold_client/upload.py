@@ -51,7 +51,9 @@ class Upload:
             raise InvalidArgument(
                 f"cannot upload a {type(source).__name__}: give a path, bytes, or a file open in binary mode."
             )
-        self.title = title if title is not None else name
+        title = title if title is not None else name
+        # A file's name need not be Unicode; what is sent must be.
+        self.title = None if title is None else title.encode(errors="replace").decode()
         self.media_type = media_type or (mimetypes.guess_type(name)[0] if name else None) or UNKNOWN_TYPE
 
     @property

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import Any
 
 from fastapi import FastAPI
@@ -20,6 +20,7 @@ from longfold_server import __version__, problems
 from longfold_server.auth import RateFields
 from longfold_server.drain import Drain
 from longfold_server.ending import end
+from longfold_server.errors import ConfigError
 from longfold_server.ingest import DocumentStore
 from longfold_server.jobs.bell import Bell
 from longfold_server.jobs.connection import close, connect
@@ -66,52 +67,58 @@ def create_app(
     metrics, drain = Metrics(), Drain()
     tracing = spans if spans is not None else make_spans(settings.tracing)
 
+    async def made(stack: AsyncExitStack) -> Resources:
+        """The resources, closed with `stack`."""
+        client = redis
+        if client is None:
+            client = connect(settings.redis_url, cluster=settings.redis_cluster)
+            stack.push_async_callback(close, client)
+        files = document_store
+        if files is None:
+            files = make_documents(settings)
+            stack.push_async_callback(files.aclose)
+        store, tenancy = make_store(settings, client), make_tenancy(settings, client)
+        counting = tokens
+        if counting is None and ("worker" in settings.roles or settings.tokenizer is not None):
+            counting = await asyncio.to_thread(make_tokens, settings)
+        prompts = profile
+        if prompts is None and counting is not None:
+            prompts = make_profile(settings, counting)
+        held = Resources(
+            settings,
+            metrics,
+            drain,
+            make_access(settings, client, tenancy),
+            tenancy,
+            client,
+            store,
+            Bell(client, store.keys.signals),
+            files,
+            make_uploads(settings),
+            Previews(files, counting, None if prompts is None else prompts.budgets.chunk),
+        )
+        held.spans = tracing
+        if spans is None:
+            stack.push_async_callback(asyncio.to_thread, tracing.close)
+        if "worker" in settings.roles and counting is not None and prompts is not None:
+            held.engine = engine
+            if held.engine is None:
+                held.engine = make_engine(settings, metrics)
+                stack.push_async_callback(held.engine.aclose)
+            threads = ThreadPoolExecutor(CHUNK_THREADS, "chunks")
+            stack.callback(threads.shutdown, wait=False, cancel_futures=True)
+            held.worker = make_worker(held, held.engine, prompts, counting, threads)
+            if settings.webhook_secrets:
+                sender = make_sender(settings)
+                stack.push_async_callback(sender.aclose)
+                held.dispatcher = make_dispatcher(held, sender)
+        return held
+
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
-            client = redis
-            if client is None:
-                client = connect(settings.redis_url, cluster=settings.redis_cluster)
-                stack.push_async_callback(close, client)
-            files = document_store
-            if files is None:
-                files = make_documents(settings)
-                stack.push_async_callback(files.aclose)
-            store, tenancy = make_store(settings, client), make_tenancy(settings, client)
-            counting = tokens
-            if counting is None and ("worker" in settings.roles or settings.tokenizer is not None):
-                counting = await asyncio.to_thread(make_tokens, settings)
-            prompts = profile
-            if prompts is None and counting is not None:
-                prompts = make_profile(settings, counting)
-            held = Resources(
-                settings,
-                metrics,
-                drain,
-                make_access(settings, client, tenancy),
-                tenancy,
-                client,
-                store,
-                Bell(client, store.keys.signals),
-                files,
-                make_uploads(settings),
-                Previews(files, counting, None if prompts is None else prompts.budgets.chunk),
-            )
-            held.spans = tracing
-            if spans is None:
-                stack.push_async_callback(asyncio.to_thread, tracing.close)
-            if "worker" in settings.roles and counting is not None and prompts is not None:
-                held.engine = engine
-                if held.engine is None:
-                    held.engine = make_engine(settings, metrics)
-                    stack.push_async_callback(held.engine.aclose)
-                threads = ThreadPoolExecutor(CHUNK_THREADS, "chunks")
-                stack.callback(threads.shutdown, wait=False, cancel_futures=True)
-                held.worker = make_worker(held, held.engine, prompts, counting, threads)
-                if settings.webhook_secrets:
-                    sender = make_sender(settings)
-                    stack.push_async_callback(sender.aclose)
-                    held.dispatcher = make_dispatcher(held, sender)
+            with _told():
+                held = await made(stack)
             app.state.resources = held
             await stack.enter_async_context(_running(held))
             log.info("started", extra={"roles": settings.roles, "version": __version__})
@@ -138,6 +145,16 @@ def create_app(
     app.add_middleware(Counted, metrics=metrics)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Logs why a service cannot start: its server has a trace only, and logs show no texts of errors but ours."""
+    try:
+        yield
+    except Exception as error:
+        log.exception("cannot_start", extra={"why": str(error)} if isinstance(error, ConfigError) else {})
+        raise
 
 
 @asynccontextmanager

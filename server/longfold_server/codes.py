@@ -20,7 +20,6 @@ class Code(StrEnum):
     NOT_FOUND = "not_found"
     JOB_NOT_FOUND = "job_not_found"
     METHOD_NOT_ALLOWED = "method_not_allowed"
-    NOT_ACCEPTABLE = "not_acceptable"
     REQUEST_TOO_LARGE = "request_too_large"
     UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
     IDEMPOTENCY_MISMATCH = "idempotency_mismatch"
@@ -72,7 +71,6 @@ STATUS: dict[Code, int] = {
     Code.NOT_FOUND: 404,
     Code.JOB_NOT_FOUND: 404,
     Code.METHOD_NOT_ALLOWED: 405,
-    Code.NOT_ACCEPTABLE: 406,
     Code.REQUEST_TOO_LARGE: 413,
     Code.UNSUPPORTED_MEDIA_TYPE: 415,
     Code.IDEMPOTENCY_MISMATCH: 422,
@@ -110,7 +108,6 @@ TITLE: dict[Code, str] = {
     Code.NOT_FOUND: "No such page",
     Code.JOB_NOT_FOUND: "No such job",
     Code.METHOD_NOT_ALLOWED: "Method not allowed",
-    Code.NOT_ACCEPTABLE: "Not acceptable",
     Code.REQUEST_TOO_LARGE: "The request is too large",
     Code.UNSUPPORTED_MEDIA_TYPE: "Unsupported media type",
     Code.IDEMPOTENCY_MISMATCH: "The idempotency key was used for another request",

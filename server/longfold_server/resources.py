@@ -99,8 +99,15 @@ def make_documents(settings: Settings) -> DocumentStore:
             for name, options in settings.fetch_buckets.items()
         },
     )
-    blobs = None if settings.blob_url is None else _bucket(settings, settings.blob_url)
-    return DocumentStore(settings.data_dir, limits=limits, upload_max_bytes=settings.upload_max_bytes, blobs=blobs)
+    try:
+        blobs = None if settings.blob_url is None else _bucket(settings, settings.blob_url)
+        return DocumentStore(settings.data_dir, limits=limits, upload_max_bytes=settings.upload_max_bytes, blobs=blobs)
+    except OSError as error:
+        raise _no_folder(settings, error) from error
+
+
+def _no_folder(settings: Settings, error: OSError) -> ConfigError:
+    return ConfigError(f"LONGFOLD_DATA_DIR {settings.data_dir} cannot be used: {error.strerror}")
 
 
 def _bucket(settings: Settings, url: str) -> Blobs:
@@ -114,7 +121,10 @@ def _bucket(settings: Settings, url: str) -> Blobs:
 def make_uploads(settings: Settings) -> Uploads:
     """The uploads that are not documents yet: where the documents are, so that every replica sees them. Raises
     `ConfigError`."""
-    parts: UploadParts = FolderParts(settings.data_dir / "uploads")
+    try:
+        parts: UploadParts = FolderParts(settings.data_dir / "uploads")
+    except OSError as error:
+        raise _no_folder(settings, error) from error
     if settings.blob_url is not None:
         from longfold_server.ingest.bucket import open_store
         from longfold_server.uploads.bucket import BucketParts
@@ -199,7 +209,7 @@ def make_profile(settings: Settings, tokens: Tokens) -> Profile:
 
 def make_engine(settings: Settings, metrics: Metrics) -> Engine:
     """The engine behind `engine_urls`. Waiting for it is a job's business (`calls.py`), so a call tries each endpoint
-    once."""
+    once. Raises `ConfigError`."""
     from longfold_agent.engines.connection import where
     from longfold_agent.engines.endpoints import Circuit
     from longfold_agent.engines.vllm import VLLMEngine
@@ -208,15 +218,18 @@ def make_engine(settings: Settings, metrics: Metrics) -> Engine:
         metrics.engine_down.labels(endpoint=where(url)).set(state is Circuit.OPEN)
 
     key = settings.engine_api_key
-    return VLLMEngine(
-        base_urls=settings.engine_urls,
-        model=settings.engine_model,
-        api_key="" if key is None else key.get_secret_value(),
-        affinity_header=settings.engine_affinity_header or "",
-        timeout=settings.engine_timeout_seconds,
-        retry_seconds=0.0,
-        on_circuit=on_circuit,
-    )
+    try:
+        return VLLMEngine(
+            base_urls=settings.engine_urls,
+            model=settings.engine_model,
+            api_key="" if key is None else key.get_secret_value(),
+            affinity_header=settings.engine_affinity_header or "",
+            timeout=settings.engine_timeout_seconds,
+            retry_seconds=0.0,
+            on_circuit=on_circuit,
+        )
+    except ValueError as error:
+        raise ConfigError(f"LONGFOLD_ENGINE_URLS or LONGFOLD_ENGINE_API_KEY cannot be used: {error}") from error
 
 
 def make_sender(settings: Settings) -> Sender:

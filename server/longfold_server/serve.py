@@ -77,9 +77,10 @@ def serve(settings: Settings) -> int:
     counts = "worker" in settings.roles or settings.tokenizer is not None  # an API counts for previews
     tokens = make_tokens(settings) if counts else None
     profile = make_profile(settings, tokens) if tokens is not None else None
-    asyncio.run(check_redis(settings.redis_url, cluster=settings.redis_cluster, accept_loss=settings.redis_accept_loss))
-    server = make_server(create_app(settings, tokens=tokens, profile=profile), settings)
+    accept_loss = settings.redis_accept_loss
     try:
+        asyncio.run(check_redis(settings.redis_url, cluster=settings.redis_cluster, accept_loss=accept_loss))
+        server = make_server(create_app(settings, tokens=tokens, profile=profile), settings)
         server.run()
     except KeyboardInterrupt:
         return 128 + signal.SIGINT

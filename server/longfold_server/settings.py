@@ -132,6 +132,7 @@ class Settings(BaseSettings):
     fetch_allow_networks: Annotated[list[str], NoDecode] = []
     """Networks (CIDR) besides the public ones from which documents may be fetched."""
     fetch_ports: Annotated[list[int], NoDecode] = [80, 443]
+    """The only ports that documents may come from and webhooks may go to; an empty list permits none."""
     fetch_max_bytes: Annotated[int, Field(gt=0)] = 200_000_000
     """Largest document, on the wire and decoded."""
     fetch_connect_seconds: Annotated[float, Field(gt=0)] = 5.0

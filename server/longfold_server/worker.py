@@ -122,6 +122,9 @@ class Worker:
                 pause = max(SOONEST_SECONDS, min(pause, found.seconds))
         except StoreUnavailable:
             pause = AWAY_SECONDS
+        except Exception:  # a record that this version cannot read, say: its lease ends, and there are other jobs
+            log.exception("claim_broke")
+            pause = AWAY_SECONDS
         with suppress(TimeoutError):
             await asyncio.wait_for(self._wake.wait(), pause)
 

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
 
-from longfold_agent.chunks import Texts, chunks, estimate_total, stream_chunks
+from longfold_agent.chunks import Texts, chunks, stream_chunks
 from longfold_agent.protocols import Tokens
 from longfold_agent.tokens import load_tokens
 from longfold_agent.types import Chunk, Position
@@ -314,8 +314,3 @@ def test_files_can_be_sources(tokens: Tokens, tmp_path: Path) -> None:
     check([text], found, tokens, 100)
     middle = found[len(found) // 2]
     assert list(chunks(File(), tokens, 100, middle.end, middle.index + 1)) == found[middle.index + 1 :]
-
-
-def test_the_total_is_estimated_from_a_chunk() -> None:
-    chunk = Chunk(3, Position(0, 100, 100), Position(0, 300, 300), "x" * 200, 50)
-    assert [estimate_total(rest, chunk) for rest in (0, 1, 200, 201, 1000)] == [0, 1, 1, 2, 5]

@@ -352,6 +352,14 @@ async def test_retry_after_is_honoured_and_passed_on(engines: Make) -> None:
     assert len(server.seen) == 1
 
 
+@pytest.mark.parametrize("wish", ["soon", "Mon, 01 Jan 99999999999999999999 00:00:00 GMT"])
+async def test_a_retry_after_that_is_none_is_passed_over(engines: Make, wish: str) -> None:
+    async with Server(always(http(503, b"", retry_after=wish))) as server:
+        with pytest.raises(EngineOverloaded) as caught:
+            await engines(server.url, retry_seconds=0.0).complete([READ])
+    assert caught.value.retry_after is None
+
+
 async def test_what_cannot_be_cured_is_not_retried(engines: Make) -> None:
     async with Server(always(http(400, b"{}"))) as server:
         with pytest.raises(EngineRejected):

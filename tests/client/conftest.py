@@ -117,6 +117,8 @@ class Service:
                 Route("/answer/{id}", self._delete, methods=["DELETE"]),
                 Route("/answer/{id}/events", self._events),
                 Route("/answer/{id}/steps", self._steps),
+                Route("/uploads", self._uploads, methods=["POST"]),
+                Route("/uploads/{id}", self._uploads, methods=["PATCH", "HEAD"]),
                 Route("/documents", self._documents, methods=["POST"]),
                 Route("/documents/fetch", self._fetch, methods=["POST"]),
                 Route("/documents/{id}", self._preview),
@@ -184,6 +186,10 @@ class Service:
             "diff": {"added": [f"line {seq}"], "removed": [f"line {seq - 1}"]} if seq % 2 else {},
             "at": AT,
         }
+
+    async def _uploads(self, request: Request) -> Response:
+        """Knows no uploads in parts but scripted ones."""
+        return await self._scripted(request, f"{request.method} /uploads") or Response(status_code=404)
 
     async def _documents(self, request: Request) -> Response:
         scripted = await self._scripted(request, "POST /documents")

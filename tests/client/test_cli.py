@@ -148,6 +148,7 @@ def test_ask_json_is_one_object_on_stdout(longfold: Any) -> None:
         (["status", ""], "job"),
         (["explode"], "no command 'explode'"),
         (["status", "x", "--server", "nowhere"], "no server address"),
+        (["status", "x", "--server", "http://a..example"], "no server address"),
     ],
 )
 def test_wrong_usage_is_exit_code_2(longfold: Any, arguments: list[str], message: str) -> None:
@@ -252,6 +253,22 @@ def test_a_reader_that_leaves_is_no_error(service: Any) -> None:
     command = f"'{sys.executable}' -m longfold_client steps job_1 --server {service.url} | head -n 1"
     done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, env=ENVIRONMENT, check=True)
     assert done.stdout.count("\n") == 1 and done.stderr == ""
+
+
+def test_what_the_terminal_cannot_show_does_not_cost_the_answer(service: Any) -> None:
+    command = [sys.executable, "-m", "longfold_client", "ask", "Where?", "--text", "x", "--server", service.url]
+    environment = ENVIRONMENT | {"PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0 and "?Paris it is.?" in done.stdout
+
+
+@pytest.mark.parametrize(("name", "value"), [("HTTPS_PROXY", "nonsense:::"), ("SSL_CERT_FILE", "/nowhere")])
+def test_an_environment_that_cannot_be_used_is_one_line(
+    longfold: Any, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    run = longfold("status", "job_1", "--server", "https://longfold.example.com")
+    assert run.code == 2 and run.err.count("\n") == 1 and name in run.err
 
 
 def test_version_and_help(longfold: Any) -> None:

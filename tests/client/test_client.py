@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from starlette.responses import Response
 
 from longfold_client import (
     Client,
@@ -65,6 +66,12 @@ def test_retries_carry_one_key_so_that_one_job_starts(client: Any, service: Any,
     assert len(keys) == 4 and len(set(keys)) == 1 and len(service.jobs) == 1
     client.submit("Where?", [URL])
     assert len(service.jobs) == 2
+
+
+def test_a_reply_that_was_damaged_on_its_way_is_asked_for_again(client: Any, service: Any) -> None:
+    damaged = lambda: Response(b"{}", headers={"content-encoding": "gzip"})  # noqa: E731
+    service.script("POST /answer", damaged)
+    assert client.submit("Where?", [URL]).id == "job_1"
 
 
 def test_a_key_of_the_caller_is_used(client: Any, service: Any) -> None:
@@ -237,7 +244,34 @@ def test_a_large_upload_to_a_server_without_parts_goes_as_a_whole(
 ) -> None:
     monkeypatch.setattr(plans, "IN_PARTS", 10)
     assert client.upload(b"x" * 11).bytes == 11
-    assert [path for _, path, _, _ in service.seen] == ["/documents"]
+    assert [path for _, path, _, _ in service.seen] == ["/uploads", "/documents"]
+
+
+def at(offset: int, status: int = 204) -> Response:
+    """Of an upload that stands at `offset`."""
+    return Response(status_code=status, headers={"location": "/uploads/u1", "upload-offset": str(offset)})
+
+
+def test_a_server_that_takes_parts_and_keeps_none_is_not_asked_for_ever(
+    client: Any, service: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plans, "IN_PARTS", 10)
+    service.script("POST /uploads", lambda: at(0, 201))
+    service.script("PATCH /uploads", *[lambda: at(0)] * 9)
+    with pytest.raises(ProtocolError, match="Upload-Offset"):
+        client.upload(b"x" * 11)
+
+
+def test_a_server_that_loses_parts_again_and_again_is_not_asked_for_ever(
+    client: Any, service: Any, replies: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plans, "IN_PARTS", 10)
+    monkeypatch.setattr(plans, "PART", 8)
+    service.script("POST /uploads", lambda: at(0, 201))
+    service.script("PATCH /uploads", *[lambda: at(8), lambda: replies.problem(409, "upload_conflict")] * 9)
+    service.script("HEAD /uploads", *[lambda: at(0, 200)] * 9)
+    with pytest.raises(Invalid, match="upload_conflict"):
+        client.upload(b"x" * 11)
 
 
 def test_fetch_and_inspect_send_credentials_and_questions_only_when_given(client: Any, service: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from pathlib import Path
 from typing import Any
 
@@ -120,3 +121,9 @@ def test_title_and_type_come_from_the_name(tmp_path: Path) -> None:
     upload = Upload(path)
     assert (upload.title, upload.media_type, upload.size) == ("page.html", "text/html", 4)
     assert Upload(b"x").media_type == "application/octet-stream"
+
+
+def test_a_name_that_is_no_unicode_can_be_sent(tmp_path: Path) -> None:
+    path = tmp_path / os.fsdecode(b"caf\xe9.txt")
+    path.write_text("x")
+    assert Upload(path).title == "caf?.txt"

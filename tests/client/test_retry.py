@@ -44,6 +44,7 @@ def test_retry_after_as_a_date_is_measured_by_the_servers_own_clock() -> None:
     assert parse_retry_after(later, now) == 30.0
     assert parse_retry_after(now, later) == 0.0
     assert parse_retry_after(now) == 0.0
+    assert parse_retry_after("Wed, 21 Oct 99999999999999999999 07:28:00 GMT", now) is None
 
 
 def test_a_policy_that_cannot_work_is_refused() -> None:

@@ -3,6 +3,7 @@ input."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 import pytest
@@ -241,3 +242,23 @@ def test_every_code_has_a_status_and_a_title():
     for code in Code:
         assert 400 <= status_of(code) < 600 and title_of(code)
     assert status_of("something_new") == 422
+
+
+async def test_a_caller_that_leaves_in_the_middle_is_no_bug(api, caplog, until):
+    head = "POST /documents HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain\r\nContent-Length: 1000\r\n\r\n"
+    address = api.client.base_url
+    _, writer = await asyncio.open_connection(address.host, address.port)
+    writer.write(head.encode() + b"some text")
+    await writer.drain()
+
+    async def arrived():
+        return any((api.app.state.settings.data_dir / "tmp").iterdir())
+
+    async def counted():
+        told = (await api.client.get("/metrics")).text
+        return any('route="/documents"' in line and 'status="499"' in line for line in told.splitlines())
+
+    await until(arrived)
+    writer.close()
+    await until(counted)
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]

@@ -63,7 +63,8 @@ def site():
     server.server_close()
 
 
-FETCHING = {"fetch_allow_networks": ["127.0.0.0/8"], "fetch_ports": []}
+def fetching(site):
+    return {"fetch_allow_networks": ["127.0.0.0/8"], "fetch_ports": [site.server_port]}
 
 
 def metadata(**fields):
@@ -99,6 +100,24 @@ async def test_a_file_in_parts_becomes_a_document(start):
         assert made == again and made["document_id"] == whole["document_id"] and made["title"] == "härbour.txt"
         assert (await service.client.delete(where, headers=TUS)).status_code == 204
         assert (await service.client.head(where, headers=TUS)).status_code == 404
+
+
+async def test_who_asks_twice_at_once_gets_one_document(start, monkeypatch):
+    async with start(roles=["api"]) as service:
+        where = await begin(service, len(TEXT.encode()))
+        await service.client.patch(where, headers=PART | {"Upload-Offset": "0"}, content=TEXT.encode())
+        uploads, first = service.app.state.resources.uploads, []
+        content = uploads.content
+
+        async def overtaken(*upload):
+            monkeypatch.setattr(uploads, "content", content)
+            first.append((await service.client.post(f"{where}/document", headers=TUS)).json())
+            async for piece in content(*upload):
+                yield piece
+
+        monkeypatch.setattr(uploads, "content", overtaken)
+        second = await service.client.post(f"{where}/document", headers=TUS)
+        assert second.status_code == 201 and [second.json()] == first
 
 
 @pytest.mark.parametrize(
@@ -224,7 +243,10 @@ async def test_a_text_of_a_request_is_a_document_too(start):
 async def test_a_fetched_document_is_asked_for_again_and_sent_only_when_it_changed(start, site):
     site.pages["/a.txt"] = TEXT
     contact = "https://example.org/bots"
-    async with start(**FETCHING, fetch_contact=contact) as service, AsyncClient(str(service.client.base_url)) as client:
+    async with (
+        start(**fetching(site), fetch_contact=contact) as service,
+        AsyncClient(str(service.client.base_url)) as client,
+    ):
         first = await client.fetch(f"{site.url}/a.txt")
         again = await client.fetch(f"{site.url}/a.txt", title="Mine")
         assert again == first.model_copy(update={"title": "Mine"})
@@ -246,7 +268,7 @@ async def test_credentials_reach_their_origin_and_stay_nowhere(start, site, redi
     site.pages["/private/a.txt"] = "FACT one is red. And so on, for a while."
     credentials = {site.url: {"Authorization": "Bearer hunter2-secret"}}
     caplog.set_level("DEBUG")
-    async with start(**FETCHING) as service, AsyncClient(str(service.client.base_url)) as client:
+    async with start(**fetching(site)) as service, AsyncClient(str(service.client.base_url)) as client:
         job = await client.submit("What is the last fact?", f"{site.url}/private/a.txt", credentials=credentials)
         found = await client.wait(job, 30)
         assert found.result is not None and found.result.answer == "FACT one is red."

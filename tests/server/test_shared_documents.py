@@ -43,12 +43,12 @@ def page():
 
 
 @pytest.fixture
-def replica(start, tmp_path):
+def replica(start, tmp_path, page):
     """Starts a service with a folder of its own."""
 
     def starting(name, engine=None, **fields):
-        options = {"lease_seconds": 0.6, "fetch_allow_networks": ["127.0.0.0/8"], "fetch_ports": []}
-        return start(engine, data_dir=tmp_path / name, **(options | fields))
+        fetching = {"fetch_allow_networks": ["127.0.0.0/8"], "fetch_ports": [page.server_port]}
+        return start(engine, data_dir=tmp_path / name, **({"lease_seconds": 0.6} | fetching | fields))
 
     return starting
 

@@ -336,3 +336,16 @@ async def test_a_redis_that_restarts_interrupts_nothing(start, own_redis, text_w
         steps = await steps_of(service, job)
     assert found["result"]["answer"] == "FACT three is green."
     assert max(Counter(step["id"] for step in steps).values()) == 1
+
+
+async def test_a_job_that_cannot_be_read_costs_itself_only(start, redis, lapse):
+    """What another version has written, say."""
+    async with start(roles=["api"]) as api:
+        bad = (await api.ask("some text", priority=9))["id"]
+        keys = api.app.state.resources.store.keys
+        await redis.hset(keys.job(bad), "request", "{}")
+        async with start(max_stalled_takeovers=2) as service:
+            good = await service.ask("FACT 1 is here.")
+            assert (await service.finished(good["id"]))["status"] == "completed"
+            found = await service.finished(bad)
+    assert (found["status"], found["error"]["code"]) == ("failed", "job_poisoned")

@@ -5,8 +5,8 @@ read:    <q> {question}<mem> {memory}<plan> {plan}<chunk>{text}<out>
 answer:  <q> {question}[<opt> {option} A<opt> {option} B ...]<mem> {memory}<ans>
          ->  {value}[ {letter}]<eos>
 
-The question's own words, names, numbers and rarer words stand as numbered tokens in all of it (`placeholders`). The training package
-renders its rows with the functions of this module, so what is trained is what is served.
+The question's own words, names, numbers and rarer words stand as numbered tokens in all of it (`placeholders`). The
+training package renders its rows with the functions of this module, so what is trained is what is served.
 """
 
 from __future__ import annotations

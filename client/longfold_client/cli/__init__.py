@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 it failed, 2 wrong usage, 130 interrupted. The answer goes
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Callable
@@ -24,6 +25,8 @@ BROKEN_PIPE = 141
 def main(argv: list[str] | None = None) -> int:
     """Runs `longfold argv...`; returns the exit code, never raises for what a user can cause."""
     arguments = sys.argv[1:] if argv is None else argv
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # an answer may hold what this terminal cannot show
     try:
         code = _dispatch(arguments)
         sys.stdout.flush()

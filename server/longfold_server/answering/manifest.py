@@ -33,7 +33,7 @@ def document_info(stored: StoredDocument) -> DocumentInfo:
             SkippedPart(path=_short(part.path), reason=part.reason, message=_short(part.message))
             for part in stored.skipped[:MOST_SKIPPED]
         ],
-        skipped_count=len(stored.skipped),
+        skipped_count=sum(part.count for part in stored.skipped),
     )
 
 

@@ -1,4 +1,5 @@
-"""Shuts the present process off from the network and from other processes, for good. Knows no parser.
+"""Shuts the present process off from the network and from other processes, for good, and ties its life to its
+parent's. Knows no parser.
 
 A seccomp filter in the kernel's classic BPF (Linux, Documentation/userspace-api/seccomp_filter.rst): the system calls
 named here fail with EPERM, all others are as before. It needs no privilege, and what a process starts inherits it.
@@ -10,11 +11,13 @@ import ctypes
 import errno
 import os
 import platform
+import signal
 import struct
 from collections.abc import Mapping
 from typing import NamedTuple
 
 _PR_SET_NO_NEW_PRIVS, _PR_SET_SECCOMP, _SECCOMP_MODE_FILTER = 38, 22, 2
+_PR_SET_PDEATHSIG = 1
 _LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 """BPF: load a word of `struct seccomp_data`, three conditional jumps, return."""
 _ALLOW, _KILL, _FAIL = 0x7FFF0000, 0x80000000, 0x00050000
@@ -115,6 +118,12 @@ def confine() -> None:
     header = ctypes.create_string_buffer(struct.pack("@HP", len(program) // 8, ctypes.addressof(buffer)))
     _prctl(_PR_SET_NO_NEW_PRIVS, 1, 0)
     _prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.addressof(header))
+
+
+def die_with_parent() -> None:
+    """From now on the present process is killed when the thread that started it ends, and so when its parent does,
+    however that happens. A parent that is gone already is not noticed."""
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0)
 
 
 def _prctl(*arguments: int) -> None:

@@ -17,7 +17,7 @@ from longfold_server.ingest.addresses import AddressPolicy
 from longfold_server.ingest.credentials import NOBODY, Credentials
 from longfold_server.ingest.fetched import Fetched, FetchLimits, Known, Unchanged, nothing
 from longfold_server.ingest.files import Files
-from longfold_server.ingest.guard import Guard, GuardedTransport, Resolve, resolve
+from longfold_server.ingest.guard import Guard, GuardedTransport, Resolve
 from longfold_server.ingest.hosts import Hosts
 from longfold_server.ingest.location import locate, scheme_of
 from longfold_server.ingest.web import Web
@@ -38,7 +38,7 @@ class Fetcher:
         self,
         limits: FetchLimits = DEFAULT_LIMITS,
         *,
-        resolver: Resolve = resolve,
+        resolver: Resolve | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         guard = Guard(AddressPolicy(limits.allow_networks), limits.ports, resolver)

@@ -21,7 +21,7 @@ class FetchLimits:
     allow_networks: tuple[str, ...] = ()
     """Networks (CIDR) besides the public internet."""
     ports: tuple[int, ...] = (80, 443)
-    """Permitted ports; empty permits every port."""
+    """The permitted ones."""
     max_bytes: int = 200_000_000
     """On the wire and decoded, each."""
     connect_seconds: float = 5.0

@@ -50,10 +50,13 @@ class Files:
 
     def _below(self, url: str) -> tuple[str, ...]:
         """The names that lead from the folder to the file."""
-        parts = urlsplit(url.strip(" \t\r\n"))
+        try:
+            parts = urlsplit(url.strip(" \t\r\n"))
+        except ValueError:
+            raise _invalid() from None
         path = unquote(parts.path, errors="surrogateescape")
         if parts.netloc not in ("", "localhost") or "\0" in path or not path.startswith("/"):
-            raise DocumentError(Code.DOCUMENT_INVALID, "a file's URL reads file:///folder/name")
+            raise _invalid()
         names = PurePosixPath(path).parts
         for root in self._names:
             if names[: len(root)] == root and len(names) > len(root) and ".." not in names:
@@ -102,6 +105,10 @@ def _opened(root: Path, below: tuple[str, ...]) -> Iterator[int]:
     finally:
         for descriptor in reversed(held):
             os.close(descriptor)
+
+
+def _invalid() -> DocumentError:
+    return DocumentError(Code.DOCUMENT_INVALID, "a file's URL reads file:///folder/name")
 
 
 def _blocked(why: str) -> DocumentError:

@@ -53,13 +53,16 @@ log = logging.getLogger(__name__)
 
 
 class Folder:
-    """The `Blobs` of a folder, which may be shared. Every call is blocking file work."""
+    """The `Blobs` of a folder, which may be shared. Every call is blocking file work. Making one raises `OSError` for a
+    folder that takes no files."""
 
     def __init__(self, root: Path) -> None:
         self._root = root / "blobs"
         self._temporary = root / "tmp"
         self._root.mkdir(parents=True, exist_ok=True)
         self._temporary.mkdir(parents=True, exist_ok=True)
+        with self.temporary() as path:
+            path.touch()
         self._sweep()
 
     def _sweep(self) -> None:

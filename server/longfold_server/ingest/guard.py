@@ -12,6 +12,8 @@ import contextlib
 import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import httpcore
 import httpx
@@ -23,6 +25,8 @@ SocketOption = tuple[int, int, int] | tuple[int, int, bytes | bytearray] | tuple
 
 DIALS = 3
 """Addresses of one name that are tried; more would only stretch the wait."""
+LOOKUPS = 32
+"""Names looked up at once; the system waits some ten seconds for a name server that is silent."""
 
 
 class Blocked(httpcore.ConnectError):
@@ -33,19 +37,29 @@ class UnknownHost(httpcore.ConnectError):
     """The name does not resolve."""
 
 
-async def resolve(host: str, port: int) -> list[str]:
-    """Every address of a name, from the system's resolver, in its order."""
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
+class Resolver:
+    """The system's resolver, in threads of its own: names whose servers are silent, which anybody can have, must not
+    hold up the file work that goes through the event loop's threads."""
+
+    def __init__(self) -> None:
+        self._threads = ThreadPoolExecutor(LOOKUPS, "names")
+
+    async def __call__(self, host: str, port: int) -> list[str]:
+        """Every address of a name, in the system's order."""
+        asked = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+        found = await asyncio.get_running_loop().run_in_executor(self._threads, asked)
+        return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
 class Guard(httpcore.AsyncNetworkBackend):
-    """Network backend that checks before it connects. An empty `ports` permits every port."""
+    """Network backend that checks before it connects. `resolver` replaces the system's."""
 
-    def __init__(self, policy: AddressPolicy, ports: Collection[int] = (80, 443), resolver: Resolve = resolve) -> None:
+    def __init__(
+        self, policy: AddressPolicy, ports: Collection[int] = (80, 443), resolver: Resolve | None = None
+    ) -> None:
         self._policy = policy
         self._ports = frozenset(ports)
-        self._resolve = resolver
+        self._resolve = resolver or Resolver()
         self._network = httpcore.AnyIOBackend()
 
     async def connect_tcp(
@@ -57,11 +71,11 @@ class Guard(httpcore.AsyncNetworkBackend):
         socket_options: Iterable[SocketOption] | None = None,
     ) -> httpcore.AsyncNetworkStream:
         """Dial one checked address. `timeout` (seconds) covers the look-up and all attempts together."""
-        if self._ports and port not in self._ports:
+        if port not in self._ports:
             raise Blocked(f"port {port} is not among the permitted ones")
         try:
-            async with asyncio.timeout(timeout):
-                return await self._dial(await self._checked(host, port), port, socket_options)
+            async with asyncio.timeout(timeout) as clock:
+                return await self._dial(await self._checked(host, port), port, socket_options, clock.when())
         except TimeoutError:
             raise httpcore.ConnectTimeout("no connection in time") from None
 
@@ -79,12 +93,16 @@ class Guard(httpcore.AsyncNetworkBackend):
         return checked
 
     async def _dial(
-        self, addresses: list[str], port: int, socket_options: Iterable[SocketOption] | None
+        self, addresses: list[str], port: int, socket_options: Iterable[SocketOption] | None, until: float | None
     ) -> httpcore.AsyncNetworkStream:
+        """One that never answers (IPv6 where that leads nowhere) leaves the others their share of the time."""
         options = list(socket_options) if socket_options is not None else None
-        for address in addresses[:DIALS]:
-            with contextlib.suppress(httpcore.ConnectError):
-                return await self._network.connect_tcp(address, port, socket_options=options)
+        loop, tried = asyncio.get_running_loop(), addresses[:DIALS]
+        for place, address in enumerate(tried):
+            others = len(tried) - place - 1
+            share = (until - loop.time()) / (others + 1) if until is not None and others else None
+            with contextlib.suppress(httpcore.ConnectError, httpcore.ConnectTimeout):
+                return await self._network.connect_tcp(address, port, timeout=share, socket_options=options)
         raise httpcore.ConnectError("no connection to its host")
 
     async def connect_unix_socket(

@@ -2,7 +2,8 @@
 Knows no format and no store.
 
 A file of JSON lines: `["type", media type]`, then `[start, kind, value]` or `[start, kind, value, anchor]` in the order
-of `start`, then `["skipped", path, reason, message]`. Counts of lines are not in it: who keeps the text knows them.
+of `start`, then `["skipped", path, reason, message]`, of which one that stands for several has their number behind.
+Counts of lines are not in it: who keeps the text knows them.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ MOST_MARKS = 500_000
 """Who looks for a place reads the marks before it: seconds for so many."""
 MOST_SKIPPED = 1_000
 """Parts that are listed as not read; what comes after is only counted."""
+MOST_COUNTED = 10**12
 LONGEST_ROW = 16_384
 """Bytes of one line of the file: four paths in JSON's escapes."""
 
@@ -84,7 +86,6 @@ class Reason(StrEnum):
     UNSUPPORTED = "unsupported"
     UNDECODABLE = "undecodable"
     EMPTY = "empty"
-    LIMIT = "limit"
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +113,8 @@ class Skipped:
     reason: Reason
     message: str
     """One sentence for people."""
+    count: int = 1
+    """Parts that it stands for: the last that is listed, also for all behind it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +132,8 @@ class Locator:
 def row(entry: Mark | Skipped) -> str:
     """The entry's line of the file, with its newline."""
     if isinstance(entry, Skipped):
-        return json.dumps(["skipped", entry.path, entry.reason, entry.message]) + "\n"
+        told = ["skipped", entry.path, entry.reason, entry.message]
+        return json.dumps(told if entry.count == 1 else [*told, entry.count]) + "\n"
     fields = [entry.start, entry.kind, entry.value]
     return json.dumps([*fields, entry.anchor] if entry.anchor else fields) + "\n"
 
@@ -157,6 +161,8 @@ def read(path: Path) -> Iterator[Mark | Skipped]:
             match _line(line):
                 case ["skipped", str(member), str(reason), str(message)]:
                     yield Skipped(member, Reason(reason), message)
+                case ["skipped", str(member), str(reason), str(message), int(several)] if 1 < several <= MOST_COUNTED:
+                    yield Skipped(member, Reason(reason), message, several)
                 case [int(start), str(kind), str(value)]:
                     yield Mark(start, Kind(kind), value)
                 case [int(start), str(kind), str(value), str(anchor)]:

@@ -17,7 +17,7 @@ from typing import Any
 from longfold_server.codes import Code
 from longfold_server.errors import DocumentError
 from longfold_server.ingest import formats
-from longfold_server.ingest.confinement import confine
+from longfold_server.ingest.confinement import confine, die_with_parent
 from longfold_server.ingest.formats.source import Budget, Labels, Source, too_big
 from longfold_server.ingest.formats.writer import Writer
 from longfold_server.ingest.text import Encoding
@@ -66,8 +66,8 @@ def _empty(writer: Writer) -> DocumentError:
     """Nothing was read: the reasons, as far as one sentence holds them."""
     if not writer.skipped:
         return DocumentError(Code.DOCUMENT_EMPTY, "it holds no text")
-    first, *others = writer.skipped
-    more = f", and {len(others):,} more such reasons" if others else ""
+    first, others = writer.skipped[0], sum(part.count for part in writer.skipped) - 1
+    more = f", and {others:,} more such reasons" if others else ""
     return DocumentError(Code.DOCUMENT_EMPTY, f"it holds no text that can be read: {first.path}: {first.message}{more}")
 
 
@@ -79,6 +79,7 @@ def main(arguments: list[str]) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
     try:
+        die_with_parent()  # one that died before has sent no job: stdin ends
         confine()
     except OSError as error:
         _say({"unconfined": str(error)})

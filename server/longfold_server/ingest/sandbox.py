@@ -85,7 +85,7 @@ class Sandbox:
 
     async def _ask(self, job: dict[str, object], cpu_seconds: float) -> object:
         async with self._slots:
-            child = self._idle.pop() if self._idle else await _Child.start(*self._limits)
+            child = await self._child()
             reply: object = None
             try:
                 async with asyncio.timeout(2 * cpu_seconds):
@@ -100,6 +100,15 @@ class Sandbox:
         if reply is None:
             raise _too_hard("time or memory")
         return reply
+
+    async def _child(self) -> _Child:
+        """An idle one, unless something else has ended it, or a new one."""
+        while self._idle:
+            child = self._idle.pop()
+            if child.alive:
+                return child
+            await child.end()
+        return await _Child.start(*self._limits)
 
     async def aclose(self) -> None:
         """End the idle children."""
@@ -149,6 +158,10 @@ class _Child:
         await child.end()
         raise ConfigError(f"the parser process cannot be used ({why}); it needs Linux with seccomp filters")
 
+    @property
+    def alive(self) -> bool:
+        return self._process.returncode is None
+
     async def ask(self, job: dict[str, object]) -> object:
         """The reply; None when the child died."""
         self.jobs += 1
@@ -169,7 +182,7 @@ class _Child:
             return None
 
     async def end(self) -> None:
-        if self._process.returncode is None:
+        if self.alive:
             with contextlib.suppress(ProcessLookupError):
                 self._process.kill()
         assert self._process.stdin is not None

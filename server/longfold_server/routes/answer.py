@@ -259,7 +259,7 @@ async def look(request: Request, caller: CallerDep, job: JobId) -> Response:
     "/answer/{job}/events",
     response_class=StreamingResponse,
     summary="Follow the job",
-    responses=EVENTS | responses(*COMMON, Code.JOB_NOT_FOUND, Code.NOT_ACCEPTABLE),
+    responses=EVENTS | responses(*COMMON, Code.JOB_NOT_FOUND),
 )
 async def events(request: Request, caller: CallerDep, job: JobId, starting_after: Number = 0) -> Response:
     """Server-sent events behind number `starting_after` or the `Last-Event-ID` header, until a final one."""

@@ -18,6 +18,7 @@ from longfold_server.answering.manifest import document_info
 from longfold_server.auth import Caller, CallerDep
 from longfold_server.bodies import bounded, media_type, too_large
 from longfold_server.codes import Code
+from longfold_server.errors import Refused
 from longfold_server.problems import RequestProblem, invalid, problem, responses
 from longfold_server.resources import Resources
 from longfold_server.uploads import Upload
@@ -177,9 +178,17 @@ async def become(request: Request, caller: CallerDep, version: Version, upload: 
     document = found.document
     if document is None:
         content = held.uploads.content(caller.tenant, found)
-        stored = await held.documents.ingest_upload(content, found.media_type, found.title or None, scope=caller.tenant)
-        document = document_info(stored)
-        held.metrics.documents.labels(source="upload").inc()
+        kind, title = found.media_type, found.title or None
+        try:
+            stored = await held.documents.ingest_upload(content, kind, title, scope=caller.tenant)
+        except Refused as error:
+            found = await held.uploads.find(caller.tenant, upload)
+            if error.code != Code.UPLOAD_CONFLICT or found.document is None:
+                raise
+            document = found.document  # of the same request, sent twice
+        else:
+            document = document_info(stored)
+            held.metrics.documents.labels(source="upload").inc()
     await held.tenancy.owners.add(caller.tenant, document)
     if found.document is None:
         await held.uploads.become(caller.tenant, found, document)

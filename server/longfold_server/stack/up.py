@@ -218,9 +218,6 @@ class Stack:
             "redis_accept_loss": True,  # whoever started the stack was warned
             "data_dir": str(options.data_dir.resolve()),
         }
-        # A stack of one's own mostly reads for one question: its engine would wait more than wrong guesses cost.
-        if "LONGFOLD_SPECULATION" not in os.environ:
-            given["speculation"] = 3
         if options.allow_networks:
             given["fetch_allow_networks"] = list(options.allow_networks)
         if options.allow_ports:
@@ -238,6 +235,10 @@ class Stack:
             "profile": model.profile,
             "tokenizer": str(model.tokenizer),
         }
+        # A stack of one's own mostly reads for one question: its engine would wait more than wrong guesses cost, least
+        # of all over the demo policy's short chunks.
+        if "LONGFOLD_SPECULATION" not in os.environ:
+            given["speculation"] = 15 if model.profile == "demo" else 3
         if api_key is not None:
             given["engine_api_key"] = api_key
         environment = os.environ | {"PYTHONUNBUFFERED": "1"}

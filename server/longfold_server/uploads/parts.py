@@ -49,11 +49,14 @@ class UploadParts(Protocol):
 
 
 class FolderParts:
-    """The `UploadParts` of a folder, which replicas may share: `OWNER/ID/NAME`."""
+    """The `UploadParts` of a folder, which replicas may share: `OWNER/ID/NAME`. Making one raises `OSError` for a
+    folder that takes no files."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
         self._root.mkdir(parents=True, exist_ok=True)
+        with self.temporary() as path:
+            path.touch()
 
     @contextmanager
     def temporary(self) -> Iterator[Path]:

@@ -14,6 +14,7 @@ import json
 import secrets
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -45,6 +46,8 @@ class Upload:
     """Bytes that have arrived."""
     title: str
     media_type: str
+    parts: int
+    """In which they have arrived."""
     expires: datetime
     """When it is removed, whatever has arrived."""
     document: DocumentInfo | None
@@ -79,6 +82,10 @@ class Uploads:
         found = await self.find(tenant, upload)
         if found.document is not None or found.offset != offset:
             raise _conflict(found.offset)
+        if found.parts >= MOST_PARTS:
+            raise Refused(
+                Code.UPLOAD_CONFLICT, f"an upload has at most {MOST_PARTS:,} parts; delete it and send larger ones"
+            )
         place, arriving, missing = _place(tenant, upload), aiter(chunks), found.length - offset
         while added := await self._part(place, found.length - missing, arriving, missing):
             missing -= added
@@ -104,12 +111,17 @@ class Uploads:
             raise _conflict(offset)
 
     async def content(self, tenant: str, upload: Upload) -> AsyncIterator[bytes]:
-        """The whole file. Raises `Refused` (`upload_incomplete`)."""
+        """The whole file. Raises `Refused`: `upload_incomplete`, or `upload_conflict` at the end of what is left when
+        its parts go meanwhile: it has become a document, or was given up."""
         if not upload.complete:
             raise Refused(Code.UPLOAD_INCOMPLETE, f"{upload.offset:,} of {upload.length:,} bytes have arrived")
-        pieces = self._pieces(_place(tenant, upload.id))
-        while piece := await asyncio.to_thread(next, pieces, b""):
-            yield piece
+        pieces, missing = self._pieces(_place(tenant, upload.id)), upload.length
+        with suppress(FileNotFoundError):
+            while piece := await asyncio.to_thread(next, pieces, b""):
+                missing -= len(piece)
+                yield piece
+        if missing:
+            raise Refused(Code.UPLOAD_CONFLICT, "its parts went while they were read; ask for Upload-Offset again")
 
     async def become(self, tenant: str, upload: Upload, document: DocumentInfo) -> None:
         """The upload has become a document: its parts go, what it became is told until it expires."""
@@ -152,11 +164,17 @@ class Uploads:
         if ends <= time.time():
             raise _unknown()
         document = DocumentInfo.model_validate_json(done) if done else None
-        if len(sizes) > MOST_PARTS:
-            raise Refused(Code.UPLOAD_CONFLICT, f"an upload has at most {MOST_PARTS:,} parts; send larger ones")
-        arrived = facts["length"] if document is not None else _chain(sizes)[1]
-        expires = datetime.fromtimestamp(ends, UTC)
-        return Upload(upload, facts["length"], arrived, facts["title"], facts["media_type"], expires, document)
+        names, arrived = _chain(sizes)
+        return Upload(
+            upload,
+            facts["length"],
+            arrived if document is None else facts["length"],
+            facts["title"],
+            facts["media_type"],
+            len(names),
+            datetime.fromtimestamp(ends, UTC),
+            document,
+        )
 
     def _pieces(self, place: str) -> Iterator[bytes]:
         for name in _chain(self._parts.sizes(place))[0]:

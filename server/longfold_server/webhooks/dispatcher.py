@@ -74,6 +74,9 @@ class Dispatcher:
             due = await self._store.due_webhook(LEASE_SECONDS)
         except StoreUnavailable:
             return False
+        except Exception:  # its lease hides for a while what cannot be taken, and there are other webhooks
+            log.exception("webhook_take_broke")
+            return False
         if due is None:
             return False
         task = asyncio.create_task(self._deliver(*due))
@@ -88,17 +91,9 @@ class Dispatcher:
 
     async def _deliver(self, job: str, attempt: int) -> None:
         """One attempt; `attempt` were made before."""
+        began = time.time()
         try:
-            url, tenant = await self._store.webhook(job)
-            body = body_of(await self._store.get(job))
-            began = time.time()
-            message, timestamp = message_id(job), int(began)
-            headers = {
-                "webhook-id": message,
-                "webhook-timestamp": str(timestamp),
-                "webhook-signature": self._signer.sign(tenant, message, timestamp, body),
-            }
-            delivery = await self._sender.send(url, headers, body)
+            delivery = await self._send(job)
             await self._record(job, attempt, delivery, time.time() - began)
         except JobNotFound:
             log.warning("webhook_expired", extra={"job": job})
@@ -106,6 +101,25 @@ class Dispatcher:
                 await self._store.webhook_sent(job)  # its retention has ended: there is nothing to tell any more
         except StoreUnavailable:
             log.warning("webhook_not_recorded", extra={"job": job})  # its lease ends, and it is sent again
+
+    async def _send(self, job: str) -> Delivery:
+        """Raises `JobNotFound` and `StoreUnavailable`. Whatever else goes wrong is a failed delivery: it counts, or it
+        would be tried again for as long as the job is kept."""
+        try:
+            url, tenant = await self._store.webhook(job)
+            body = body_of(await self._store.get(job))
+            message, timestamp = message_id(job), int(time.time())
+            headers = {
+                "webhook-id": message,
+                "webhook-timestamp": str(timestamp),
+                "webhook-signature": self._signer.sign(tenant, message, timestamp, body),
+            }
+            return await self._sender.send(url, headers, body)
+        except (JobNotFound, StoreUnavailable):
+            raise
+        except Exception:  # a record that this version cannot read, say
+            log.exception("webhook_broke", extra={"job": job})
+            return Delivery(Outcome.FAILED)
 
     async def _record(self, job: str, attempt: int, delivery: Delivery, seconds: float) -> None:
         pause = None

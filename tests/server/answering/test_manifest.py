@@ -46,10 +46,11 @@ def test_the_end_of_a_document_is_the_whole_of_it() -> None:
 
 
 def test_many_parts_are_counted_and_few_listed() -> None:
-    parts = tuple(Skipped(f"{n}/" + "x" * 900, Reason.BINARY, "it is a picture") for n in range(MOST_SKIPPED + 5))
-    stored = StoredDocument("doc_" + "0" * 64, "T", None, "application/zip", None, 1, 2, Path("x"), parts)
+    parts = [Skipped(f"{n}/" + "x" * 900, Reason.BINARY, "it is a picture") for n in range(MOST_SKIPPED + 5)]
+    parts.append(Skipped("last", Reason.BINARY, "it is a picture", 9_000))
+    stored = StoredDocument("doc_" + "0" * 64, "T", None, "application/zip", None, 1, 2, Path("x"), tuple(parts))
     told = document_info(stored)
-    assert (len(told.skipped), told.skipped_count) == (MOST_SKIPPED, MOST_SKIPPED + 5)
+    assert (len(told.skipped), told.skipped_count) == (MOST_SKIPPED, MOST_SKIPPED + 9_005)
     assert len(told.skipped[0].path) == LONGEST_TOLD and told.skipped[0].reason == "binary"
 
 

@@ -90,7 +90,7 @@ def site() -> Iterator[Site]:
 
 LIMITS = FetchLimits(
     allow_networks=("127.0.0.0/8",),
-    ports=(),
+    ports=tuple(range(1, 65_536)),
     max_bytes=1_000_000,
     connect_seconds=5,
     read_seconds=3,

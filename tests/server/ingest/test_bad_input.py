@@ -58,7 +58,7 @@ class Shelf:
         self.store = self._runner.run(self._open())
 
     async def _open(self) -> DocumentStore:
-        limits = FetchLimits(ports=(), connect_seconds=5, read_seconds=5, backoff_seconds=(0.01, 0.01))
+        limits = FetchLimits(ports=(80, 8080), connect_seconds=5, read_seconds=5, backoff_seconds=(0.01, 0.01))
         return DocumentStore(self.folder / "data", limits=limits, upload_max_bytes=250_000_000)
 
     def take(self, data: bytes, name: str = "", content_type: str = "") -> StoredDocument:

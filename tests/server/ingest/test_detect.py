@@ -34,6 +34,12 @@ BINARY = {
     "RTF": b"{\\rtf1\\ansi Hello}",
     "binary data": random.Random(1).randbytes(5000),
 }
+MARKLESS = {
+    "TrueType": b"\x00\x01\x00\x00\x00\x0c\x00\x80\x00\x03\x00\x40OS/2",
+    "OpenType": b"OTTO\x00\x0c\x00\x80\x00\x03\x00\x40CFF ",
+    "PE": b"MZ\x90\x00\x03\x00\x00\x00\x04\x00\x00\x00\xff\xff\x00\x00",
+}
+"""Heads of formats that are not told apart."""
 
 
 @pytest.mark.parametrize("kind", BINARY)
@@ -44,6 +50,13 @@ def test_binary_is_refused_by_name_whatever_is_declared(tmp_path: Path, kind: st
         detect(tmp_path / "f", declared, "notes.txt")
     assert caught.value.code == "document_unsupported"
     assert kind in caught.value.detail
+
+
+@pytest.mark.parametrize("kind", MARKLESS)
+def test_what_has_no_mark_here_is_refused_as_binary_data(tmp_path: Path, kind: str) -> None:
+    (tmp_path / "f").write_bytes(MARKLESS[kind])
+    with pytest.raises(DocumentError, match="binary data"):
+        detect(tmp_path / "f", "", "notes.txt")
 
 
 PDF = b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n1 0 obj"

@@ -12,7 +12,7 @@ import threading
 import time
 import zlib
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from longfold_server.errors import DocumentError
 from longfold_server.ingest.addresses import AddressPolicy
 from longfold_server.ingest.credentials import NOBODY, Credentials
 from longfold_server.ingest.fetch import Fetched, Fetcher, FetchLimits, Unchanged
-from longfold_server.ingest.guard import Guard, GuardedTransport, Resolve
+from longfold_server.ingest.guard import Guard, GuardedTransport, Resolve, UnknownHost
 from longfold_server.ingest.location import locate
 from longfold_server.ingest.transfer import Validators
 
@@ -79,6 +79,14 @@ async def test_a_document_arrives_whole_with_its_hash(site: Site, limits: FetchL
 
 
 @pytest.mark.parametrize(
+    "date", ["Mon, 01 Jan 2020 00:00:00 +99999999999999999999", "Mon, 01 Jan 99999999999999999999 00:00:00 GMT"]
+)
+async def test_a_date_beyond_all_calendars_is_none(site: Site, limits: FetchLimits, tmp_path: Path, date: str) -> None:
+    url = site.page("/a", b"text", Last_Modified=date, Date="Mon, 23 Nov 2026 00:00:00 GMT")
+    assert (await fetch(limits, url, tmp_path / "f")).bytes == 4
+
+
+@pytest.mark.parametrize(
     "host",
     ["127.0.0.1", "127.1", "2130706433", "0x7f000001", "0177.0.0.1", "localhost", "[::1]", "[::ffff:127.0.0.1]", "0.0.0.0", "①②⑦.1"],  # noqa: E501
 )  # fmt: skip
@@ -112,6 +120,41 @@ async def test_one_private_address_among_many_blocks_the_name(site: Site, limits
     assert site.requests == []
 
 
+async def test_an_address_that_is_silent_leaves_the_next_one_its_time(
+    site: Site, limits: FetchLimits, tmp_path: Path
+) -> None:
+    async def both(host: str, port: int) -> list[str]:
+        return ["127.0.0.2", "127.0.0.1"]
+
+    with ExitStack() as sockets:
+        sockets.enter_context(socket.create_server(("127.0.0.2", site.port), backlog=0))
+        for _ in range(8):  # a queue that is full drops who else comes
+            waiting = sockets.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(("127.0.0.2", site.port))
+        url = site.page("/a", b"text").replace("127.0.0.1", "two.example")
+        assert (await fetch(replace(limits, connect_seconds=2), url, tmp_path / "f", both)).bytes == 4
+
+
+async def test_names_whose_servers_are_silent_hold_up_no_file_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    spoken = threading.Event()
+
+    def silent(*arguments: object, **options: object) -> list[object]:
+        spoken.wait(60)
+        return []
+
+    monkeypatch.setattr(socket, "getaddrinfo", silent)
+    guard = Guard(AddressPolicy())
+    asked = [asyncio.ensure_future(guard.connect_tcp(f"{n}.example", 443)) for n in range(40)]
+    await asyncio.sleep(0.1)
+    try:
+        await asyncio.wait_for(asyncio.to_thread(int), 30)
+    finally:
+        spoken.set()
+        ended = await asyncio.gather(*asked, return_exceptions=True)
+    assert {type(error) for error in ended} == {UnknownHost}
+
+
 async def test_a_rebinding_name_is_resolved_once_per_connection_and_checked_each_time(
     site: Site, limits: FetchLimits, tmp_path: Path
 ) -> None:
@@ -138,9 +181,12 @@ async def test_an_unknown_name_is_unreachable(limits: FetchLimits, tmp_path: Pat
     assert (await refused(limits, "http://nowhere.example/", tmp_path / "f", unknown)).code == "document_unreachable"
 
 
-async def test_ports_are_checked_before_anything_else(site: Site, limits: FetchLimits, tmp_path: Path) -> None:
+@pytest.mark.parametrize("ports", [(80, 443), ()])
+async def test_ports_are_checked_before_anything_else(
+    site: Site, limits: FetchLimits, tmp_path: Path, ports: tuple[int, ...]
+) -> None:
     site.page("/a", b"text")
-    error = await refused(replace(limits, ports=(80, 443)), site.url("/a"), tmp_path / "f")
+    error = await refused(replace(limits, ports=ports), site.url("/a"), tmp_path / "f")
     assert error.code == "document_blocked"
     assert site.requests == []
 
@@ -317,7 +363,7 @@ async def test_a_closed_port_is_unreachable(limits: FetchLimits, tmp_path: Path)
 async def test_the_transport_is_usable_by_an_ordinary_client(site: Site) -> None:
     site.page("/a", b"text")
     context = ssl.create_default_context()
-    transport = GuardedTransport(Guard(AddressPolicy(["127.0.0.0/8"]), ports=()), context)
+    transport = GuardedTransport(Guard(AddressPolicy(["127.0.0.0/8"]), ports=[site.port]), context)
     async with httpx.AsyncClient(transport=transport, trust_env=False) as client:
         assert (await client.get(site.url("/a"))).text == "text"
 

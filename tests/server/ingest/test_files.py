@@ -100,3 +100,8 @@ async def test_what_is_no_ordinary_file_is_refused_without_waiting(root: Path, t
     assert await refused(files, f"file://elsewhere{root}/in/näme 1.txt", target) == "document_invalid"
     assert await refused(files, f"file://{root}/in/n%00", target) == "document_invalid"
     assert await refused(Files(root, 4), f"file://{root}/in/näme 1.txt", target) == "document_too_large"
+
+
+@pytest.mark.parametrize("url", ["file://[x", "file://\u2100/x"])
+async def test_what_cannot_be_parsed_is_no_files_url(root: Path, tmp_path: Path, url: str) -> None:
+    assert await refused(Files(root, 1_000), url, tmp_path / "target") == "document_invalid"

@@ -65,7 +65,9 @@ def test_an_empty_span_is_where_it_begins() -> None:
 
 
 MARKS = st.builds(Mark, st.integers(0, 10**9), st.sampled_from(Kind), st.text(max_size=200), st.text(max_size=200))
-SKIPPED = st.builds(Skipped, st.text(max_size=1000), st.sampled_from(Reason), st.text(max_size=1000))
+SKIPPED = st.builds(
+    Skipped, st.text(max_size=1000), st.sampled_from(Reason), st.text(max_size=1000), st.integers(1, 10**12)
+)
 
 
 @given(st.lists(MARKS | SKIPPED, max_size=5))
@@ -90,6 +92,8 @@ def test_what_is_written_is_read(tmp_path_factory: pytest.TempPathFactory, entri
         '["type", "a/b"]\n[1, "row", "9999999999999"]\n',
         '["type", "a/b"]\n[1, "page", "1", 7]\n',
         '["type", "a/b"]\n["skipped", "p", "mood", "m"]\n',
+        '["type", "a/b"]\n["skipped", "p", "binary", "m", -7]\n',
+        f'["type", "a/b"]\n["skipped", "p", "binary", "m", {10**13}]\n',
         '["type", "a/b"]\n' + "[" * 10_000 + "\n",
         '["type", "a/b"]\n{"a": 1}\n',
     ],

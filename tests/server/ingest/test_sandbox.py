@@ -3,11 +3,16 @@ from __future__ import annotations
 import asyncio
 import io
 import os
+import signal
+import subprocess
+import sys
+import textwrap
 import zipfile
 from pathlib import Path
 
 import pytest
 from samples import packed, xlsx
+from tests.server.stack.conftest import eventually
 
 from longfold_server.errors import ConfigError, DocumentError
 from longfold_server.ingest.detect import XLSX
@@ -73,6 +78,17 @@ async def test_a_cancelled_job_ends_its_child(tmp_path: Path) -> None:
     await sandbox.aclose()
 
 
+async def test_a_child_that_died_while_it_had_nothing_to_do_costs_no_document(tmp_path: Path) -> None:
+    sandbox = Sandbox()
+    (tmp_path / "a").write_text("<p>fine")
+    await sandbox.parse("text/html", tmp_path / "a", UTF8, tmp_path / "out", tmp_path / "index")
+    [idle] = sandbox._idle
+    idle._process.kill()
+    await idle._process.wait()
+    await sandbox.parse("text/html", tmp_path / "a", UTF8, tmp_path / "out", tmp_path / "index")
+    await sandbox.aclose()
+
+
 async def test_a_file_beyond_the_limit_is_too_large(tmp_path: Path) -> None:
     sandbox = Sandbox(file_bytes=100_000)
     (tmp_path / "big").write_text("<p>text</p>" * 100_000)
@@ -102,3 +118,42 @@ async def test_where_a_parser_cannot_be_confined_nothing_is_parsed(
     with pytest.raises(ConfigError, match="vax"):
         await sandbox.parse("text/html", tmp_path / "a", UTF8, tmp_path / "out", tmp_path / "index")
     await sandbox.aclose()
+
+
+def test_a_parser_ends_with_its_service_however_that_ends(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "endless")
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    service = subprocess.Popen([sys.executable, "-c", SERVICE, str(tmp_path)], env=environment)
+    assert eventually((tmp_path / "out").exists), "the parser has begun"
+    [parser] = [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if parent(pid) == service.pid]
+    service.kill()
+    service.wait()
+    try:
+        assert eventually(lambda: parent(parser) is None)
+    finally:
+        if parent(parser) is not None:
+            os.kill(parser, signal.SIGKILL)
+
+
+def parent(pid: int) -> int | None:
+    """None for a process that has ended."""
+    try:
+        state, found = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[:2]
+    except OSError:
+        return None
+    return None if state == "Z" else int(found)
+
+
+SERVICE = textwrap.dedent(
+    """
+    import asyncio, sys
+    from pathlib import Path
+    from longfold_server.ingest.sandbox import Sandbox
+    from longfold_server.ingest.text import Encoding
+
+    folder = Path(sys.argv[1])
+    job = Sandbox().parse("text/html", folder / "endless", Encoding("utf-8"), folder / "out", folder / "index")
+    asyncio.run(job)
+    """
+)
+"""A service whose parser waits for a file that never comes."""

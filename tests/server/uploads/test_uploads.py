@@ -80,8 +80,8 @@ async def test_what_had_arrived_before_a_break_counts(ours: Uploads) -> None:
     assert (await ours.find("ann", made.id)).offset == 6
     with pytest.raises(Broken):
         await ours.append("ann", made.id, 6, sending(broken=True))
-    task = asyncio.create_task(ours.append("ann", made.id, 6, _endless(b"g")))
-    await asyncio.sleep(0.1)
+    task = asyncio.create_task(ours.append("ann", made.id, 6, _endless(b"g", taken := asyncio.Event())))
+    await taken.wait()
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     assert (await ours.find("ann", made.id)).offset == 7
@@ -89,8 +89,9 @@ async def test_what_had_arrived_before_a_break_counts(ours: Uploads) -> None:
     assert await content(ours, made.id) == b"abcdefghi"
 
 
-async def _endless(first: bytes) -> AsyncIterator[bytes]:
+async def _endless(first: bytes, taken: asyncio.Event) -> AsyncIterator[bytes]:
     yield first
+    taken.set()
     await asyncio.sleep(3600)
 
 
@@ -122,6 +123,19 @@ async def test_another_tenants_upload_is_like_none(ours: Uploads) -> None:
     assert (await ours.find("ann", made.id)).offset == 0
 
 
+@pytest.mark.parametrize("read", [0, 1])
+async def test_parts_that_go_while_they_are_read_are_no_shorter_file(ours: Uploads, read: int) -> None:
+    made = await ours.create("ann", 6, "", "")
+    await ours.append("ann", made.id, 0, sending(b"abc"))
+    await ours.append("ann", made.id, 3, sending(b"def"))
+    found = await ours.find("ann", made.id)
+    content = ours.content("ann", found)
+    for _ in range(read):
+        await anext(content)
+    await ours.become("ann", found, DOCUMENT)
+    assert await code(anext(content)) == "upload_conflict"
+
+
 async def test_an_upload_that_became_a_document_keeps_no_bytes(ours: Uploads, parts: UploadParts) -> None:
     made = await ours.create("ann", 3, "", "")
     await ours.append("ann", made.id, 0, sending(b"abc"))
@@ -149,11 +163,13 @@ async def test_a_long_request_is_kept_part_by_part(
     ours: Uploads, parts: UploadParts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(uploads, "PART_BYTES", 4)
-    monkeypatch.setattr(uploads, "MOST_PARTS", 4)
+    monkeypatch.setattr(uploads, "MOST_PARTS", 2)
     made = await ours.create("ann", 100, "", "")
     await ours.append("ann", made.id, 0, sending(b"abc", b"def", b"gh"))
     assert sorted(parts.sizes(f"{uploads._owner('ann')}/{made.id}").values())[:2] == [2, 6]
     assert await code(ours.append("ann", made.id, 8, sending(b"abcd", b"efgh"))) == "upload_conflict"  # too many parts
+    await ours.remove("ann", made.id)
+    assert await code(ours.find("ann", made.id)) == "upload_not_found"
 
 
 async def test_an_upload_ends_with_its_time(tmp_path: Path) -> None:

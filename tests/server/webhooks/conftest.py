@@ -77,7 +77,7 @@ def receiver() -> Iterator[Receiver]:
 
 def sender_to(*networks: str) -> Sender:
     """A sender that reaches the public internet and `networks`, on any port."""
-    return Sender(GuardedTransport(Guard(AddressPolicy(networks), ())))
+    return Sender(GuardedTransport(Guard(AddressPolicy(networks), range(1, 65_536))))
 
 
 @pytest.fixture

@@ -137,6 +137,29 @@ async def test_a_receiver_that_is_down_is_tried_again(store, sender, receiver, e
         assert (at_work.count("failed"), at_work.count("given_up")) == (3, 1)
 
 
+async def test_a_job_that_cannot_be_read_is_given_up_like_any_other(store, sender, receiver, ended, until):
+    """What another version has written, say."""
+    await ended(store, receiver.url(), result="{}")
+    async with running(store, sender("127.0.0.0/8")) as at_work:
+        await until(lambda: told(store))
+        assert (at_work.count("failed"), at_work.count("given_up")) == (3, 1)
+    assert receiver.seen == []
+
+
+async def test_an_entry_that_cannot_be_taken_ends_nothing(store, redis, sender, receiver, ended, until):
+    bad = await ended(store, receiver.url("/bad"))
+    await redis.delete(store.keys.job(bad))
+    await redis.set(store.keys.job(bad), "no hash")
+    await ended(store, receiver.url("/good"))
+    async with running(store, sender("127.0.0.0/8")) as at_work:
+
+        async def sent() -> bool:
+            return at_work.count("sent") == 1
+
+        await until(sent)
+    assert [path for path, _, _ in receiver.seen] == ["/good"]
+
+
 async def test_a_slow_receiver_holds_up_nobody(store, sender, receiver, ended, until):
     await ended(store, receiver.url("/slow"))
     async with running(store, sender("127.0.0.0/8")) as at_work:
@@ -156,9 +179,8 @@ async def test_a_slow_receiver_holds_up_nobody(store, sender, receiver, ended, u
         await until(lambda: told(store))
 
 
-async def test_what_a_lost_process_held_is_sent_by_another(store, sender, receiver, ended, until, monkeypatch):
-    monkeypatch.setattr(module, "LEASE_SECONDS", 0.2)
-    await ended(store, receiver.url("/slow"))
+async def test_what_a_lost_process_held_is_sent_by_another(store, redis, sender, receiver, ended, until):
+    job = await ended(store, receiver.url("/slow"))
     lost = Running(store, sender("127.0.0.0/8"), QUICK)
     task = asyncio.create_task(lost.dispatcher.run())
 
@@ -169,6 +191,7 @@ async def test_what_a_lost_process_held_is_sent_by_another(store, sender, receiv
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     receiver.held.set()
+    await redis.zadd(store.keys.queue("outbox"), {job: 0})  # the lease ends
     async with running(store, sender("127.0.0.0/8")):
         await until(lambda: told(store))
     assert len(receiver.seen) == 2 and len({headers["webhook-id"] for _, headers, _ in receiver.seen}) == 1

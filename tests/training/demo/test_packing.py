@@ -7,7 +7,7 @@ from random import Random
 import torch
 from tokenizers import Tokenizer
 
-from longfold_agent.profiles.demo import KEEP
+from longfold_agent.profiles.demo import KEEP, PLAN
 from longfold_training.demo.initialisation import initialise
 from longfold_training.demo.model import Policy, Shape
 from longfold_training.demo.packing import DECISIVE_WEIGHT, pack
@@ -39,13 +39,14 @@ def test_targets_and_only_targets_have_weight(tokenizer: Tokenizer) -> None:
         assert not any(weights[:begin]) and not any(weights[end:]) and not any(tokens[end:])
 
 
-def test_what_decides_is_whether_it_writes_and_how_the_value_begins(tokenizer: Tokenizer) -> None:
+def test_what_decides_is_whether_it_writes_the_value_and_its_end(tokenizer: Tokenizer) -> None:
     rows = [row for seed in range(12) for row in make_rows(Random(seed), tokenizer, 64, 6, "train") if row.reads]
-    assert all(row.decisive == (0, 0) for row in rows if row.target[0] == KEEP)
+    assert all(row.decisive == (0,) for row in rows if row.target[0] == KEEP)
     for row in rows:
         if row.target[0] != KEEP:
-            assert row.decisive[0] == 0
-            before, value = row.target[: row.decisive[1]], row.target[row.decisive[1]]
+            gate, *value_and_end = row.decisive
+            assert gate == 0 and value_and_end == list(range(value_and_end[0], row.target.index(PLAN) + 1))
+            before, value = row.target[: value_and_end[0]], row.target[value_and_end[0]]
             assert tokenizer.decode(before, skip_special_tokens=False).endswith(":")
             assert row.tag != "find" or value in {label.value for label in row.labels}
 

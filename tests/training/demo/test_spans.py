@@ -50,7 +50,7 @@ def test_every_statement_of_the_key_and_no_other_counts() -> None:
         Passage("The access code of Norbel is now green paint.", (fact("green paint"),)),
     )
     assert [value for bits, _, value in made if bits & STATED] == ["12", "green paint"]
-    assert [text for bits, text, _ in made if bits & BEGINS][1] == "green paint"
+    assert [text for bits, text, _ in made if bits & BEGINS][1].endswith("> paint")  # from within green's token on
 
 
 @pytest.mark.parametrize("seed", range(20))

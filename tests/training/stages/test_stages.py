@@ -8,7 +8,9 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -272,8 +274,44 @@ def test_a_disk_that_takes_no_more_leaves_no_policy(bigram: Bigram, tmp_path: Pa
     assert run(load("demo/export", [f"start={start}"]), tmp_path / "export") is not None
 
 
+Answer = Callable[[Message, dict[str, Any]], dict[str, Any]]
+Serve = Callable[[Answer], str]
+
+
+@pytest.fixture
+def serve() -> Iterator[Serve]:
+    """Starts an engine with one model that answers by a function of a request's headers and body; its URL."""
+    with ExitStack() as servers:
+
+        def start(answer: Answer) -> str:
+            class Endpoint(BaseHTTPRequestHandler):
+                def do_GET(self) -> None:
+                    self.tell({"data": [{"id": "policy", "max_model_len": 4096}]})
+
+                def do_POST(self) -> None:
+                    body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+                    self.tell(answer(self.headers, body))
+
+                def tell(self, payload: dict[str, Any]) -> None:
+                    told = json.dumps(payload).encode()
+                    self.send_response(200)
+                    self.send_header("content-length", str(len(told)))
+                    self.end_headers()
+                    self.wfile.write(told)
+
+                def log_message(self, format: str, *args: object) -> None:
+                    return
+
+            server = servers.enter_context(ThreadingHTTPServer(("127.0.0.1", 0), Endpoint))
+            Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+            servers.callback(server.shutdown)
+            return f"http://127.0.0.1:{server.server_port}/v1"
+
+        yield start
+
+
 def test_a_judge_decides_what_no_rule_can_tell(
-    bigram: Bigram, letters: Letters, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    bigram: Bigram, letters: Letters, serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = letters(2)
     problems = [json.loads(line) for line in data.read_text().splitlines()]
@@ -282,38 +320,23 @@ def test_a_judge_decides_what_no_rule_can_tell(
     data.write_text("".join(json.dumps(problem) + "\n" for problem in problems))
     keys: list[str | None] = []
 
-    class Endpoint(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            keys.append(self.headers.get("authorization"))
-            body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-            said = "[[YES]]" if "\nBravo\n" in body["messages"][0]["content"] else "[[NO]]"
-            reply = {
-                "choices": [{"index": 0, "message": {"role": "assistant", "content": said}, "finish_reason": "stop"}],
-                "usage": {"prompt_tokens": 1, "completion_tokens": 1},
-            }
-            told = json.dumps(reply).encode()
-            self.send_response(200)
-            self.send_header("content-length", str(len(told)))
-            self.end_headers()
-            self.wfile.write(told)
-
-        def log_message(self, format: str, *args: object) -> None:
-            return
+    def judged(headers: Message, body: dict[str, Any]) -> dict[str, Any]:
+        keys.append(headers.get("authorization"))
+        said = "[[YES]]" if "\nBravo\n" in body["messages"][0]["content"] else "[[NO]]"
+        return {
+            "choices": [{"index": 0, "message": {"role": "assistant", "content": said}, "finish_reason": "stop"}],
+            "usage": {"prompt_tokens": 1, "completion_tokens": 1},
+        }
 
     monkeypatch.setenv("JUDGE_KEY", "a-key")
-    with ThreadingHTTPServer(("127.0.0.1", 0), Endpoint) as server:
-        Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
-        judge = [f"judge.url=http://127.0.0.1:{server.server_port}/v1", "judge.api_key_variable=JUDGE_KEY"]
-        settings = [f"start={bigram({'<ans>': {'B': 12.0}})}", f"data={data}", "limits.chunk_tokens=64", *judge]
-        try:
-            made = run(load("demo/evaluate", settings), tmp_path / "run")
-            # Two questions, and the one YES is checked.
-            assert len(keys) == 3 and set(keys) == {"Bearer a-key"}
-            # The verdicts are kept: nobody is asked again.
-            again = run(load("demo/evaluate", settings), tmp_path / "run")
-            assert len(keys) == 3
-        finally:
-            server.shutdown()
+    judge = [f"judge.url={serve(judged)}", "judge.api_key_variable=JUDGE_KEY"]
+    settings = [f"start={bigram({'<ans>': {'B': 12.0}})}", f"data={data}", "limits.chunk_tokens=64", *judge]
+    made = run(load("demo/evaluate", settings), tmp_path / "run")
+    # Two questions, and the one YES is checked.
+    assert len(keys) == 3 and set(keys) == {"Bearer a-key"}
+    # The verdicts are kept: nobody is asked again.
+    again = run(load("demo/evaluate", settings), tmp_path / "run")
+    assert len(keys) == 3
     assert made is not None and again == made
     answers = [json.loads(line) for line in (tmp_path / "run" / "answers.jsonl").read_text().splitlines()]
     assert [(answer["answer"], answer["score"], answer["by"]) for answer in answers] == [
@@ -321,49 +344,30 @@ def test_a_judge_decides_what_no_rule_can_tell(
     ]  # fmt: skip
 
 
-def test_a_served_policy_is_asked_where_the_recipe_names_one(bigram: Bigram, letters: Letters, tmp_path: Path) -> None:
+def test_a_served_policy_is_asked_where_the_recipe_names_one(
+    bigram: Bigram, letters: Letters, serve: Serve, tmp_path: Path
+) -> None:
     asked: list[dict[str, Any]] = []
 
-    class Server(BaseHTTPRequestHandler):
-        """A vLLM whose policy keeps, and answers A in every second of its seeds."""
-
-        def do_GET(self) -> None:
-            self.tell({"data": [{"id": "policy", "max_model_len": 4096}]})
-
-        def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-            asked.append(body)
-            reads = body["prompt"].endswith("<out>")
-            said = KEEP if reads else ord("A") if body["seed"] % 2 else ord("B")
-            choice = {
-                "text": "<keep>" if reads else chr(said), "finish_reason": "stop", "token_ids": [said],
-                "prompt_token_ids": [1], "logprobs": {"token_logprobs": [0.0]},
-            }  # fmt: skip
-            if reads:
-                choice["stop_reason"] = KEEP
-            self.tell({"choices": [choice], "usage": {"prompt_tokens": 1, "completion_tokens": 1}})
-
-        def tell(self, payload: dict[str, Any]) -> None:
-            told = json.dumps(payload).encode()
-            self.send_response(200)
-            self.send_header("content-length", str(len(told)))
-            self.end_headers()
-            self.wfile.write(told)
-
-        def log_message(self, format: str, *args: object) -> None:
-            return
+    def said(_: Message, body: dict[str, Any]) -> dict[str, Any]:
+        """As a vLLM whose policy keeps, and answers A in every second of its seeds."""
+        asked.append(body)
+        reads = body["prompt"].endswith("<out>")
+        token = KEEP if reads else ord("A") if body["seed"] % 2 else ord("B")
+        choice = {
+            "text": "<keep>" if reads else chr(token), "finish_reason": "stop", "token_ids": [token],
+            "prompt_token_ids": [1], "logprobs": {"token_logprobs": [0.0]},
+        }  # fmt: skip
+        if reads:
+            choice["stop_reason"] = KEEP
+        return {"choices": [choice], "usage": {"prompt_tokens": 1, "completion_tokens": 1}}
 
     start = bigram({})
     # What serves has the weights; here they are not even read.
     (start / "model.safetensors").write_bytes(b"elsewhere")
-    with ThreadingHTTPServer(("127.0.0.1", 0), Server) as server:
-        Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
-        settings = [f"start={start}", f"data={letters()}", "limits.chunk_tokens=64", "rollouts.group=6", *SURE]
-        settings += [f"url=http://127.0.0.1:{server.server_port}/v1", "limits.input_tokens=9000"]
-        try:
-            made = run(load("demo/select", settings), tmp_path / "run")
-        finally:
-            server.shutdown()
+    settings = [f"start={start}", f"data={letters()}", "limits.chunk_tokens=64", "rollouts.group=6", *SURE]
+    settings += [f"url={serve(said)}", "limits.input_tokens=9000"]
+    made = run(load("demo/select", settings), tmp_path / "run")
     assert made is not None
     measured = [json.loads(line) for line in (tmp_path / "run" / "rewards.jsonl").read_text().splitlines()]
     seeds = [body["seed"] for body in asked if body["prompt"].endswith("<ans>")]

@@ -222,9 +222,12 @@ class _Members:
             if inside in COPIED and _CODE.search(name):
                 why = "copies of others' code"
             if why is not None:
-                self._left_out["/".join(folders[:place]), why] += 1
+                self._left_out["/".join(folders[:place]) + "/", why] += 1
                 return None
-        return None if name.endswith(".DS_Store") else name
+        if PurePosixPath(name).name == ".DS_Store":
+            self._left_out[".DS_Store", FOLDERS["__MACOSX"]] += 1
+            return None
+        return name
 
     def read(self, name: str, packed: Readable) -> None:
         """A member's content into the document. Only what ends the whole document is raised."""
@@ -243,9 +246,9 @@ class _Members:
     def close(self) -> None:
         """Tells what was left out."""
         self._path.unlink(missing_ok=True)
-        for (folder, why), count in self._left_out.items():
+        for (path, why), count in self._left_out.items():
             files = f"{count:,} files" if count > 1 else "1 file"
-            self.writer.skip(f"{folder}/", Reason.VENDORED, f"{files}: {why}")
+            self.writer.skip(path, Reason.VENDORED, f"{files}: {why}")
 
 
 def _begin(writer: Writer, path: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TextIO
 
 from longfold_server.codes import Code
@@ -120,7 +121,7 @@ class Writer:
         self._settle()
         self._put(self._form.finish())
         if self._more:
-            self.skipped.append(Skipped("", Reason.LIMIT, f"{self._more:,} more parts were not read"))
+            self.skipped[-1] = replace(self.skipped[-1], count=1 + self._more)
         self._index.writelines(row(entry) for entry in self.skipped)
 
     def _settle(self) -> None:

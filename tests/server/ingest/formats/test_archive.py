@@ -201,6 +201,14 @@ def test_version_control_and_copies_are_left_out_and_counted(reading: Callable[.
     assert found.messages[".git/"] == "2 files: the history of version control"
 
 
+def test_what_macos_adds_is_left_out_and_counted(reading: Callable[..., Read]) -> None:
+    names = ["__MACOSX/._a.txt", ".DS_Store", "in/.DS_Store", "a.txt", "about.DS_Store"]
+    found = reading(zipped(dict.fromkeys(names, "text")))
+    assert found.files == ["a.txt", "about.DS_Store"]
+    assert found.skipped == {"__MACOSX/": "vendored", ".DS_Store": "vendored"}
+    assert found.messages[".DS_Store"] == "2 files: made by macOS"
+
+
 def test_names_in_any_encoding_are_one_harmless_line(reading: Callable[..., Read]) -> None:
     marked = zipped({"grüße.txt": "a"})
     unmarked = flagged(marked, "grüße.txt".encode(), 0x800)

@@ -63,8 +63,8 @@ def test_what_is_skipped_is_told_under_its_path_and_bounded() -> None:
     writer.close()
     entries = [json.loads(row) for row in rows.getvalue().splitlines()]
     assert entries[1] == ["skipped", "a.zip/b/c", "binary", "it is a picture"]
-    assert len(entries) == MOST_SKIPPED + 2
-    assert entries[-1] == ["skipped", "", "limit", "6 more parts were not read"]
+    assert len(entries) == MOST_SKIPPED + 1
+    assert entries[-1] == ["skipped", f"page {MOST_SKIPPED - 2}", "scanned_page", "x", 7]
 
 
 def test_more_marks_than_can_be_looked_through(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
