@@ -276,7 +276,7 @@ class DocumentStore:
         made = await asyncio.to_thread(self._remembered.by_hash, scope, sha256, content_type, name)
         document = await self._again(made)
         if document is None:
-            document = await self._take(path, content_type, name, None, None, size)
+            document = await self._take(path, content_type, name, size, scope)
             await asyncio.to_thread(self._remembered.keep_hash, scope, sha256, content_type, name, _made(document))
         return document
 
@@ -287,9 +287,7 @@ class DocumentStore:
         found = await self.get(made.document_id, made.title)
         return replace(found, media_type=made.media_type, encoding=made.encoding, bytes=made.bytes)
 
-    async def _take(
-        self, path: Path, content_type: str, name: str, title: str | None, url: str | None, size: int
-    ) -> StoredDocument:
+    async def _take(self, path: Path, content_type: str, name: str, size: int, scope: str) -> StoredDocument:
         """Detect, decode, parse and store a received file."""
         media_type = (await asyncio.to_thread(detect, path, content_type, name)).media_type
         encoding: Encoding | None = None
@@ -299,16 +297,18 @@ class DocumentStore:
         labels = Labels()
         if media_type in PARSERS:
             with self._blobs.temporary() as parsed, self._blobs.temporary() as marks:
-                labels = await self._sandbox.parse(media_type, path, encoding or BINARY, parsed, marks, name)
+                labels = await self._sandbox.parse(
+                    media_type, path, encoding or BINARY, parsed, marks, name, scope=scope
+                )
                 blob = await asyncio.to_thread(self._store, text.pieces(parsed, Encoding("utf-8")), marks)
         else:
             assert encoding is not None
             blob = await asyncio.to_thread(self._store, text.pieces(path, encoding))
-        found = titles.tidy(title) or titles.tidy(labels.title) or titles.tidy(labels.heading) or titles.tidy(name)
+        found = titles.tidy(labels.title) or titles.tidy(labels.heading) or titles.tidy(name)
         if not found:
             head = await asyncio.to_thread(self._blobs.span, blob.sha256, 0, PIECE_CHARACTERS)
             found = titles.first_line(head)
-        return _document(blob, found, url, media_type, encoding.name if encoding else None, size)
+        return _document(blob, found, None, media_type, encoding.name if encoding else None, size)
 
     def _store(self, pieces: Iterator[str], marks: Path | None = None) -> Blob:
         """Make a text canonical and store it with its index; refuses one without any visible character."""
