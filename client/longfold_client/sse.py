@@ -80,7 +80,7 @@ class EventParser:
         elif name == b"id" and "\0" not in value:
             self._id = value
         elif name == b"retry" and value.isascii() and value.isdigit():
-            self.retry = int(value) / 1000
+            self.retry = float(value) / 1000  # of too many digits: for ever, where int() gives up
         return None
 
     def _dispatch(self) -> ServerSentEvent | None:

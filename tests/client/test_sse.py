@@ -37,6 +37,12 @@ def test_byte_order_mark_bad_ids_and_retry() -> None:
     assert parser.retry == 1.5
 
 
+def test_a_wish_beyond_all_numbers_is_for_ever() -> None:
+    parser = EventParser()
+    assert list(parser.feed(b"retry: " + b"9" * 4301 + b"\n\n")) == []
+    assert parser.retry == float("inf")
+
+
 def test_only_one_space_is_taken_from_a_value() -> None:
     assert parse(b"data:  x\n\n")[0].data == " x"
 
