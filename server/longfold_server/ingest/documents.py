@@ -25,7 +25,7 @@ from longfold_server.ingest.body import too_large
 from longfold_server.ingest.canonical import Canonical
 from longfold_server.ingest.credentials import NOBODY, Credentials
 from longfold_server.ingest.detect import HTML, PLAIN, detect
-from longfold_server.ingest.errors import naming, unknown_id
+from longfold_server.ingest.errors import naming, room, unknown_id
 from longfold_server.ingest.fetch import DEFAULT_LIMITS, Fetcher, FetchLimits, Unchanged
 from longfold_server.ingest.folder import Folder
 from longfold_server.ingest.formats import PARSERS, TEXTUAL
@@ -76,7 +76,7 @@ class StoredDocument:
 class DocumentStore:
     """The documents of one data folder, or of `blobs`. Made once per process and closed with `aclose`; safe for
     concurrent use. Where the texts are kept in a bucket that is away, every method that needs it raises
-    `DocumentsUnavailable`."""
+    `DocumentsUnavailable`, and so does every `ingest_...` where the disk is full."""
 
     def __init__(
         self,
@@ -113,7 +113,7 @@ class DocumentStore:
         """Fetch and store a document; one that was ingested before and is still the same is neither sent nor parsed
         again. `index` is its place in the request, for errors. What one `scope` has ingested makes nothing faster for
         another, and what needs `credentials` is always fetched whole. Raises `DocumentError`."""
-        with naming(display(url), index), self._blobs.temporary() as path:
+        with naming(display(url), index), room(), self._blobs.temporary() as path:
             offered: dict[str, StoredDocument] = {}
 
             async def known(location: str) -> Validators:
@@ -142,7 +142,7 @@ class DocumentStore:
 
     async def ingest_text(self, content: str, title: str | None = None, index: int | None = None) -> StoredDocument:
         """Store a text as it is. Raises `DocumentError` (`document_empty`)."""
-        with naming("", index):
+        with naming("", index), room():
             blob = await asyncio.to_thread(self._store, _slices(content))
             head = await asyncio.to_thread(self._blobs.span, blob.sha256, 0, PIECE_CHARACTERS)
             size = await asyncio.to_thread(lambda: len(content.encode("utf-8", "surrogatepass")))
@@ -159,7 +159,7 @@ class DocumentStore:
     ) -> StoredDocument:
         """Store an uploaded file; the same one is not parsed again within its `scope`. `title` may be its file name.
         Raises `DocumentError`."""
-        with naming("", index), self._blobs.temporary() as path:
+        with naming("", index), room(), self._blobs.temporary() as path:
             sink = await asyncio.to_thread(FileSink, path)
             try:
                 async for chunk in chunks:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import json
 import os
 import shutil
@@ -63,7 +64,8 @@ class Sandbox:
         """Parse `source` into the text `target` and its `index`, two UTF-8 files; every `scope` has its turn.
 
         CPU time: `base_seconds` plus `seconds_per_megabyte`; wall-clock: twice that. Raises `DocumentError` (what the
-        parser raises, or `document_undecodable`) and `ConfigError` where a parser cannot be shut off from the network.
+        parser raises, or `document_undecodable`), `OSError` for a full disk and `ConfigError` where a parser cannot be
+        shut off from the network.
         """
         megabytes = await asyncio.to_thread(os.path.getsize, source) / 1e6
         cpu = self._base_seconds + self._seconds_per_megabyte * megabytes
@@ -86,6 +88,8 @@ class Sandbox:
         match reply:
             case {"title": str(title), "heading": str(heading)}:
                 return Labels(title, heading)
+            case {"full": True}:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             case {"error": "MemoryError"}:
                 raise _too_hard("memory")
             case {"error": str(code), "detail": str(detail)} if code in _TOLD:
