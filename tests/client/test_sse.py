@@ -48,12 +48,20 @@ def test_only_one_space_is_taken_from_a_value() -> None:
 
 
 def test_an_endless_line_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sse, "LONGEST_LINE", 1000)
+    monkeypatch.setattr(sse, "LONGEST", 1000)
     with pytest.raises(BadStream):
         parse(b"data: " + b"x" * 2000)
 
 
 LINES = st.lists(st.text(st.characters(exclude_characters="\r\n", exclude_categories=["Cs"]), max_size=12), max_size=4)
+
+
+def test_an_endless_event_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sse, "LONGEST", 100)
+    parser = EventParser()
+    with pytest.raises(BadStream):
+        for _ in range(100):
+            list(parser.feed(b"data: 0123456789\n"))
 
 
 @given(st.lists(LINES, max_size=5), st.sampled_from(["\n", "\r", "\r\n"]), st.data())
