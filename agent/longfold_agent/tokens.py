@@ -167,7 +167,7 @@ class TiktokenTokens(LoadedTokens):
         ends, passed = [0], 0
         for start, after in pairwise(starts):
             passed += len(text[start:after].encode())
-            ends.append(passed + (start == after and text[start] > "\x7f"))
+            ends.append(passed + (start == after and text[start : start + 1] > "\x7f"))
         return [end - begin for begin, end in pairwise(ends)]
 
     def reach(self, text: str, budget: int) -> int:
@@ -214,6 +214,7 @@ class _Encoded:
         kept = self._before(at)
         self._text += _clean(more)
         self._sizes[kept:] = self._tokens.sizes(self._text[at:])
+        self._known = 0, 0, 0
 
     def drop(self, size: int) -> None:
         rest = self._text[size:]
