@@ -38,8 +38,8 @@ def load(
     policy: folder of the served policy; `demo` has a single pass only where its config.json says that the weights know
     it (`demo.direct_tokens`).
 
-    Raises ValueError for an unknown name, a budget below 1 or an unusable config.json, `TemplateError` for unusable templates, `Unsupported` for
-    templates given to `demo`.
+    Raises ValueError for an unknown name, a budget below 1 or an unusable config.json, `TemplateError` for unusable
+    templates, `Unsupported` for templates given to `demo`.
     """
     if name not in NAMES:
         raise ValueError(f"unknown profile {name!r}: choose one of {', '.join(NAMES)}")

@@ -107,7 +107,12 @@ CODE = states("AX-4821", "Bernard Hale has the access code AX-4821.", "Bernard H
 
 @pytest.mark.parametrize(
     ("passages", "answer"),
-    [((MANAGER, OTHER, CODE), "AX-4821"), ((CODE, MANAGER), "AX-4821"), ((MANAGER, OTHER), UNKNOWN), ((CODE,), UNKNOWN)],
+    [
+        ((MANAGER, OTHER, CODE), "AX-4821"),
+        ((CODE, MANAGER), "AX-4821"),
+        ((MANAGER, OTHER), UNKNOWN),
+        ((CODE,), UNKNOWN),
+    ],
 )
 def test_two_hops_need_both_facts_in_either_order(passages: tuple[Passage, ...], answer: str) -> None:
     text = " ".join(one.text for one in passages)

@@ -12,6 +12,7 @@ import pytest
 import torch
 from tokenizers import Tokenizer
 
+from longfold_agent.profiles.demo import KEEP
 from longfold_training.demo.model import Shape
 from longfold_training.demo.muon import Muon, orthogonalise
 from longfold_training.demo.rows import Row, make_rows
@@ -86,14 +87,17 @@ def test_a_share_of_the_steps_is_the_single_pass(tokenizer: Tokenizer) -> None:
 
 
 def test_the_single_pass_is_no_step_that_missed_a_fact(
-    config: Config, tokenizer: Tokenizer, tmp_path: Path
+    config: Config, tokenizer: Tokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It does not decide whether to write."""
+    """It does not decide whether to write, whatever is said."""
     run = Run(tmp_path / "run", replace(config, direct=1.0), tokenizer=tokenizer)
     assert run.train_step() > 0
+    keep = torch.eye(config.shape.vocabulary)[KEEP]
+    monkeypatch.setattr(run.policy, "logits", lambda states: keep.expand(*states.shape[:-1], -1))
     found = validate(run.policy, tokenizer, 32, "train", 2, 0.75, 0.25, 1.0)
     assert {"direct_single", "direct_choice", "direct_absent"} <= found.keys()
     assert (found["false_write"], found["missed"]) == (0, 0)
+    assert validate(run.policy, tokenizer, 32, "train", 1, 0.75)["missed"] == 1
 
 
 def test_a_checkpoint_without_a_setting_had_its_default(config: Config, tokenizer: Tokenizer, tmp_path: Path) -> None:

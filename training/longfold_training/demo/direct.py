@@ -17,8 +17,8 @@ from longfold_training.demo.spans import marks, marks_of
 from longfold_training.demo.story import Key, Story, make_story, name_of
 from longfold_training.demo.words import Split
 
-ABSENT_SHARE = 0.3
-"""Share of single facts that the text does not state: most questions have an answer, and a policy that never says
+ABSENT = 0.4
+"""Questions that the text does not answer, for each that it does: most have an answer, and a policy that never says
 "unknown" invents one."""
 CHOICE_SHARE = 0.3
 """Share of single facts that are asked with options."""
@@ -47,7 +47,10 @@ def direct_load(
     while len(rows) < wanted:
         if len(rows) < families * wanted:
             tale = make_tale(rng, tokens, split, ordinary)
-            made = [over_several(rng, rng.choice(tale.asked)[0], tale)]
+            asked, _ = rng.choice(tale.asked)
+            if not asked.answer(asked.read((), tale.passages) or ()) and rng.random() > ABSENT:
+                continue
+            made = [over_several(rng, asked, tale)]
         else:
             made = over_one(rng, make_story(rng, tokens, load.each, split, ordinary), load.each)
         rows += [row for row in (encode(tokenizer, one) for one in made) if len(row.prompt) + len(row.target) <= room]
@@ -60,8 +63,8 @@ def over_one(rng: Random, story: Story, count: int) -> list[Exercise]:
     absent = [key for key in story.keys if not story.last_value(key)]
     rng.shuffle(stated)
     rng.shuffle(absent)
-    missing = round(count * ABSENT_SHARE)
-    return [single(rng, story, key) for key in stated[: count - missing] + absent[:missing]]
+    chosen = stated[: round(count / (1 + ABSENT))]
+    return [single(rng, story, key) for key in chosen + absent[: max(1, round(len(chosen) * ABSENT))]]
 
 
 def single(rng: Random, story: Story, key: Key) -> Exercise:
@@ -71,7 +74,9 @@ def single(rng: Random, story: Story, key: Key) -> Exercise:
     options = choices(rng, story, key) if rng.random() < CHOICE_SHARE else []
     words = prompt.direct_words(question, options, story.text)
     name = name_of(key.entity, key.attribute)
-    stated = {fact.value for one in story.passages for fact in one.facts if name_of(fact.entity, fact.attribute) == name}
+    stated = {
+        fact.value for one in story.passages for fact in one.facts if name_of(fact.entity, fact.attribute) == name
+    }
     family = "choice" if options else "update" if len(stated) > 1 else "single" if value else "absent"
     return Exercise(
         prompt.render_direct(question, options, story.text),
