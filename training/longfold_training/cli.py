@@ -160,9 +160,10 @@ def _demo(given: argparse.Namespace) -> int:
     if run.step < config.steps:
         console.print(f"Stopped after step {run.step}; go on with --resume.")
         return INTERRUPTED
-    figures = validate(run.policy, run.tokenizer, config.stages[-1][0], "train", 6, config.ordinary, config.families)
+    mix = (config.ordinary, config.families, config.direct)
+    figures = validate(run.policy, run.tokenizer, config.stages[-1][0], "train", 6, *mix)
     card = model_card(config.shape, run.step, run.tokens, config.seed, figures)
-    folder = export(run.policy, run.tokenizer, given.out / "policy", card)
+    folder = export(run.policy, run.tokenizer, given.out / "policy", card, direct=config.direct_tokens)
     console.print(f"Policy written to {folder}")
     return 0
 

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from longfold_agent.profiles.demo import EOS, KEEP, PAD, SPECIALS
+from longfold_agent.profiles.demo import DIRECT_TOKENS, EOS, KEEP, PAD, SPECIALS
 from longfold_training.demo.model import Policy, Shape, parameters
 from longfold_training.errors import ExportError
 
@@ -22,9 +22,12 @@ SIZE_LIMIT = 25_000_000
 """Largest folder in bytes; the policy travels inside a Python package."""
 
 
-def export(policy: Policy, tokenizer: Tokenizer, folder: Path, card: str) -> Path:
-    """Write the policy folder and check it against `policy`. Raises `ExportError` when they disagree or it is too
-    large."""
+def export(policy: Policy, tokenizer: Tokenizer, folder: Path, card: str, direct: int = 0) -> Path:
+    """Write the policy folder and check it against `policy`.
+
+    direct: most tokens of text that the weights answer from in a single pass; 0 for weights that know none. Raises
+    `ExportError` when folder and policy disagree or the folder is too large.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     shape = policy.shape
     weights = {
@@ -32,7 +35,7 @@ def export(policy: Policy, tokenizer: Tokenizer, folder: Path, card: str) -> Pat
     }
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     tokenizer.save(str(folder / "tokenizer.json"))
-    _write(folder / "config.json", config_of(shape))
+    _write(folder / "config.json", config_of(shape) | ({DIRECT_TOKENS: direct} if direct else {}))
     _write(
         folder / "generation_config.json",
         {"do_sample": False, "temperature": 0.0, "eos_token_id": [EOS, KEEP], "pad_token_id": PAD},
