@@ -68,7 +68,7 @@ def state(rng: Random, fact: Fact, other: Fact, third: Fact) -> Passage:
     return Passage(sentence(rng, core), tuple(facts))
 
 
-BLURRED = {False: 0.15, True: 0.05}
+BLURRED = {False: 0.1, True: 0.05}
 """Share of a statement's words that become nouns, by whether it reports a change: the policy sees rarer words as
 numbered tokens, and on sentences of others' there are twice as many of them as the grammar has."""
 _TELLING = frozenset(("longer", "unknown", "unclear", "wrong", "wrongly", "false", "former", "instead", "replaced"))
