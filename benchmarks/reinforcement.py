@@ -21,12 +21,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean, stdev
+from typing import get_args
 
 import torch
 from report import Row, report
 
 from longfold_training.demo.documents import FAMILIES, SEVERAL
 from longfold_training.demo.export import load_policy
+from longfold_training.demo.material import Templates
 from longfold_training.demo.tokenizer import load_tokenizer
 from longfold_training.demo.train import Config, Run
 from longfold_training.engines.local.policy import write_policy
@@ -52,9 +54,6 @@ NAMES = {
     "task": "+ task advantage (Eq. 7)",
     "aepo": "+ AEPO: memory RL",
 }
-ASKED = FAMILIES + SEVERAL
-MORE = "list"
-"""The family of two sevenths of all problems."""
 TRIAL = 20
 """Steps of imitation from which its cost is estimated."""
 
@@ -66,12 +65,18 @@ Accuracy = Mapping[str, float]
 class Sizes:
     """The budget."""
 
+    families: tuple[str, ...] = SEVERAL + FAMILIES
+    """Those that the warm start was trained on."""
     documents: int = 48
-    """With a question of each family; as many again have one of `MORE` alone, so that tasks are uneven."""
+    """With a question of each family; as many again have one of the first family alone, so that tasks are uneven."""
     chunks: tuple[int, int] = (2, 4)
+    templates: str = "grammar"
+    """Sentences of the documents that are trained on. Imitation has the grammar's: with others, RL is given texts that
+    no teacher can read."""
     test_documents: int = 50
     """With two questions of each family."""
     test_chunks: int = 4
+    test_templates: str = "everyday"
     settings: tuple[str, ...] = ()
     """Of every variant, over the recipe demo/memory."""
     imitation_rate: float = 3e-4
@@ -97,10 +102,15 @@ def asked(*families: str) -> str:
 
 def problems(warm: Path, out: Path, seed: int, sizes: Sizes) -> Path:
     """Problems of all families to train on, of one more than of the others."""
-    own = (f"start={warm}", f"documents={sizes.documents}", f"chunks=[{sizes.chunks[0]}, {sizes.chunks[1]}]")
+    own = (
+        f"start={warm}",
+        f"documents={sizes.documents}",
+        f"chunks=[{sizes.chunks[0]}, {sizes.chunks[1]}]",
+        f"templates={sizes.templates}",
+    )
     parts = [
-        stage("demo/problems", out / "all", *own, asked(*ASKED), f"seed={2 * seed}"),
-        stage("demo/problems", out / MORE, *own, asked(MORE), f"seed={2 * seed + 1}"),
+        stage("demo/problems", out / "all", *own, asked(*sizes.families), f"seed={2 * seed}"),
+        stage("demo/problems", out / "more", *own, asked(sizes.families[0]), f"seed={2 * seed + 1}"),
     ]
     with whole_file(out / "problems.jsonl") as part:
         part.write_text("".join(made.read_text(encoding="utf-8") for made in parts), encoding="utf-8")
@@ -131,21 +141,22 @@ def figures(folder: Path, key: str) -> list[float]:
     return [json.loads(line)[key] for line in lines]
 
 
-def imitation(warm: Path, out: Path, seed: int, seconds: float, rate: float) -> Path:
+def imitation(warm: Path, out: Path, seed: int, seconds: float, rate: float, several: float) -> Path:
     """The warm start's own training, from its weights, for about `seconds` of processor time; the policy's folder, in
-    float32. `out`/cost.json tells how many steps that was, and what they cost."""
+    float32. `out`/cost.json tells how many steps that was, and what they cost. several: the share of chunks with
+    questions over several facts."""
     policy, cost = out / "policy", out / "cost.json"
     if policy.exists():
         return policy
     if not cost.exists():
-        trial = _imitation(warm, out / "trial", seed, TRIAL, rate, resume=False)
+        trial = _imitation(warm, out / "trial", seed, TRIAL, rate, several, resume=False)
         began = time.process_time()
         for _ in range(TRIAL):
             trial.train_step()
         each = (time.process_time() - began) / TRIAL
         _note(cost, {"wanted": seconds, "steps": max(1, round(seconds / each)), "spent": 0.0})
     told = json.loads(cost.read_text(encoding="utf-8"))
-    training = _imitation(warm, out / "run", seed, told["steps"], rate, resume=True)
+    training = _imitation(warm, out / "run", seed, told["steps"], rate, several, resume=True)
     while training.step < told["steps"]:
         began = time.process_time()
         loss = training.train_step()
@@ -158,11 +169,13 @@ def imitation(warm: Path, out: Path, seed: int, seconds: float, rate: float) -> 
     return write_policy(policy, weights, like=warm, dtype=torch.float32)
 
 
-def _imitation(warm: Path, out: Path, seed: int, steps: int, rate: float, *, resume: bool) -> Run:
+def _imitation(warm: Path, out: Path, seed: int, steps: int, rate: float, several: float, *, resume: bool) -> Run:
     """The warm start's training, begun anew from its weights or resumed."""
     start = load_policy(warm)
     # Without the labels: a probe that knows nothing yet would pull at weights that know much.
-    config = Config(steps, seed, start.shape, peak=rate, decay=1.0, stages=((256, 0.0),), labels=0.0, threads=1)
+    config = Config(
+        steps, seed, start.shape, peak=rate, decay=1.0, stages=((256, 0.0),), families=several, labels=0.0, threads=1
+    )
     training = Run(out, config, resume=resume, tokenizer=load_tokenizer(warm / "tokenizer.json"))
     if training.step == 0:
         training.policy.load_state_dict(start.state_dict())
@@ -202,7 +215,8 @@ def trained(warm: Path, here: Path, name: str, seed: int, sizes: Sizes) -> Path:
     data, spent = selection(warm, here / "select", problems(warm, here / "problems", seed, sizes), seed, sizes)
     if name == CONTROL:
         spent += sum(figures(here / FULL, "seconds_processor"))
-        return imitation(warm, here / CONTROL, seed, spent, sizes.imitation_rate)
+        several = sum(family in SEVERAL for family in sizes.families) / len(sizes.families)
+        return imitation(warm, here / CONTROL, seed, spent, sizes.imitation_rate, several)
     own = (f"start={warm}", f"data={data}", f"seed={seed}", *sizes.settings, *VARIANTS[name])
     return stage("demo/memory", here / name, *own)
 
@@ -217,7 +231,8 @@ def measure(warm: Path, out: Path, seeds: Sequence[int], sizes: Sizes, *, ablati
         f"start={warm}",
         f"documents={sizes.test_documents}",
         f"chunks=[{sizes.test_chunks}, {sizes.test_chunks}]",
-        asked(*ASKED),
+        f"templates={sizes.test_templates}",
+        asked(*sizes.families),
     )
     start = accuracy(warm, test, out / "evaluate" / START, 0)
     families = open_families(start)
@@ -284,15 +299,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2])
     parser.add_argument("--without-ablation", action="store_true", help="memory RL and the control alone")
+    parser.add_argument("--families", nargs="+", choices=FAMILIES + SEVERAL, default=Sizes.families)
     parser.add_argument("--documents", type=int, default=Sizes.documents)
     parser.add_argument("--chunks", type=int, nargs=2, default=Sizes.chunks, metavar=("FEWEST", "MOST"))
+    parser.add_argument("--templates", choices=get_args(Templates), default=Sizes.templates)
     parser.add_argument("--test-documents", type=int, default=Sizes.test_documents)
     parser.add_argument("--test-chunks", type=int, default=Sizes.test_chunks)
+    parser.add_argument("--test-templates", choices=get_args(Templates), default=Sizes.test_templates)
     parser.add_argument("--imitation-rate", type=float, default=Sizes.imitation_rate)
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="of every variant's recipe")
     told = parser.parse_args(arguments)
     sizes = Sizes(
-        told.documents, tuple(told.chunks), told.test_documents, told.test_chunks, tuple(told.set), told.imitation_rate
+        tuple(told.families),
+        told.documents,
+        tuple(told.chunks),
+        told.templates,
+        told.test_documents,
+        told.test_chunks,
+        told.test_templates,
+        tuple(told.set),
+        told.imitation_rate,
     )
     return measure(told.warm, told.out, told.seeds, sizes, ablation=not told.without_ablation)
 

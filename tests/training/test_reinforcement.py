@@ -13,6 +13,7 @@ import report
 from longfold_training.recipes import Reinforce, load
 from longfold_training.stages import run
 
+RECIPES = ("problems-test", "seed-3/problems/all")
 POLICY = Path(__file__).parents[2] / "server" / "longfold_server" / "policy"
 
 
@@ -47,7 +48,7 @@ def test_all_runs_are_made_and_found_again(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(reinforcement, "TRIAL", 1)
     out = tmp_path / "out"
     words = f"--warm {POLICY} --out {out} --documents 4 --chunks 1 1 --test-documents 1 --test-chunks 1"
-    words += " --set steps=1 --set questions=6 --set rollouts.group=2"
+    words += " --set steps=1 --set questions=6 --set rollouts.group=2 --templates everyday --test-templates heldout"
 
     def found(*more: str) -> tuple[int, Any]:
         status = reinforcement.main([*words.split(), *more])
@@ -68,6 +69,11 @@ def test_all_runs_are_made_and_found_again(tmp_path: Path, monkeypatch: pytest.M
     assert told["problems"][0].keys() == families and min(told["problems"][0].values()) >= 1
     assert {name: len(found) for name, found in told["accuracy"].items()} == dict.fromkeys(reinforcement.NAMES, 1)
     assert {name: len(lines[0]) for name, lines in told["entropy"].items()} == dict.fromkeys(reinforcement.VARIANTS, 1)
+    [warm, trained] = [json.loads((out / at / "config.json").read_text())["recipe"] for at in RECIPES]
+    assert (warm["templates"], trained["templates"]) == ("heldout", "everyday")
+    assert warm["families"] == trained["families"] == told["sizes"]["families"]
+    # As many of its chunks ask for several things as of the families do.
+    assert json.loads((out / "seed-3" / "imitation" / "run" / "config.json").read_text())["families"] == 0.5
     [cost] = told["imitation"]
     assert cost["steps"] >= 1 and cost["spent"] > 0
     assert "<svg" in (out / "report.html").read_text()
