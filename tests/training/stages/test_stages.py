@@ -21,12 +21,15 @@ import torch
 from safetensors.torch import load_file
 
 from longfold_agent.profiles.demo import KEEP
+from longfold_training.demo.documents import Document, Item
+from longfold_training.demo.story import Key
 from longfold_training.engines.local.policy import LocalPolicy
 from longfold_training.errors import CheckpointError, DataError, DivergedError, RecipeError, StorageError
 from longfold_training.problems import load as read_problems
 from longfold_training.recipes import load
 from longfold_training.rewards import validate
 from longfold_training.stages import missing, run
+from longfold_training.stages.problems import of_document
 
 Bigram = Callable[[Mapping[str, Mapping[str, float]]], Path]
 Letters = Callable[..., Path]
@@ -492,6 +495,20 @@ def test_problems_follow_from_their_seed(bigram: Bigram, tmp_path: Path) -> None
     assert [line["task"] for line in lines] == ["single", "update", "choice"] * 2
     with pytest.raises(RecipeError, match="families: sonnet unknown; there are single"):
         run(load("demo/problems", [*settings, 'families=["sonnet"]']), tmp_path / "d")
+
+
+def test_a_question_whose_options_read_otherwise_is_no_problem() -> None:
+    key = Key("Balance T", "staff officer", "person")
+    items = [
+        Item("choice", f"What is the staff officer of {name} A. Wan  B. Sergeant Clea", "B", key, (value,), ())
+        for name, value in (
+            ("Balance T. ", "Sergeant Clea"),  # an initial: no options at all
+            ("Balance T?", "Sergeant Clea"),
+            ("Balance T?", "Sergeant Clea A."),
+        )
+    ]
+    made = of_document(Document(("text",), tuple(items)), "x")
+    assert [(problem.id, problem.gold.golds[0]) for problem in made] == [("x-1", "B")]
 
 
 def test_problems_over_several_facts_have_rules_of_their_own(bigram: Bigram, tmp_path: Path) -> None:
