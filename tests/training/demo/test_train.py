@@ -13,6 +13,7 @@ import torch
 from tokenizers import Tokenizer
 
 from longfold_agent.profiles.demo import KEEP
+from longfold_training.demo.export import export, load_policy
 from longfold_training.demo.model import Shape
 from longfold_training.demo.muon import Muon, orthogonalise
 from longfold_training.demo.rows import Row, make_rows
@@ -213,3 +214,22 @@ def test_muon_agrees_with_torch() -> None:
         reference.step()
     for one, other in zip(mine, theirs, strict=True):
         torch.testing.assert_close(one, other, atol=2e-2, rtol=0)  # the reference multiplies in bfloat16
+
+
+def test_a_run_goes_on_from_a_policy(config: Config, tokenizer: Tokenizer, tmp_path: Path) -> None:
+    first = Run(tmp_path / "first", config, tokenizer=tokenizer)
+    list(first.train(until=4))
+    start = export(first.policy, tokenizer, tmp_path / "policy", "")
+    own = Config.further(start, seed=3, threads=1)
+    assert (own.shape, own.seed, own.direct_tokens) == (config.shape, 3, 512)
+    assert own.families > 0
+
+    further = replace(config, families=0.5, start=own.start)
+    run = Run(tmp_path / "second", further, start=start)
+    assert run.tokenizer.to_str() == tokenizer.to_str()
+    for begun, exported in zip(run.policy.parameters(), load_policy(start).parameters(), strict=True):
+        assert torch.equal(begun, exported)
+    list(run.train(until=4))
+    assert Run(tmp_path / "second", further, resume=True, start=start).step == 4
+    with pytest.raises(CheckpointError, match="other settings"):
+        Run(tmp_path / "second", replace(further, start="sha256:another"), resume=True, start=start)

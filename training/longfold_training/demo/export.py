@@ -125,9 +125,29 @@ def _write(path: Path, content: Mapping[str, object]) -> None:
     path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
-def model_card(shape: Shape, steps: int, tokens: int, seed: int, figures: Mapping[str, float]) -> str:
-    """README.md of a policy folder; `figures` are measured shares of single steps by name (`train.validate`)."""
+_ORIGIN = """It was trained from nothing, on a CPU, by
+`longfold-train demo --seed {seed}` in {steps} steps: {tokens:.1f} million tokens"""
+_FURTHER_ORIGIN = """It went on from a policy that
+knew single facts, on a CPU, by `longfold-train demo --start POLICY --seed {seed}` in
+{steps} steps: {tokens:.1f} million tokens"""
+_FURTHER = """
+- **list**: "Which are the passengers of the Heron?", "List the ..."; all that the documents name.
+- **count**: "How many passengers does the Heron have?", up to six.
+- **hops**: "What is the access code of the manager of Norbel?", where the manager is stated first.
+
+Texts of up to two chunks are answered in a single pass."""
+
+
+def model_card(
+    shape: Shape, steps: int, tokens: int, seed: int, figures: Mapping[str, float], *, further: bool = False
+) -> str:
+    """README.md of a policy folder; `figures` are measured shares of single steps by name (`train.validate`).
+
+    further: for weights of a run that went on from others (`train.Config.further`).
+    """
     rows = "\n".join(f"| {name} | {value:.3f} |" for name, value in figures.items())
+    origin = (_FURTHER_ORIGIN if further else _ORIGIN).format(seed=seed, steps=steps, tokens=tokens / 1e6)
+    skills, more = (_FURTHER, "") if further else ("", "counting, lists, several hops, ")
     return f"""---
 license: apache-2.0
 language: en
@@ -139,8 +159,7 @@ pipeline_tag: text-generation
 
 A policy of {parameters(shape) / 1e6:.1f} million parameters (Qwen3 layout, {shape.layers} layers of width
 {shape.width}, tied embeddings, bf16) that reads a document chunk by chunk and keeps what a question
-asks for in a one-line memory. It was trained from nothing, on a CPU, by
-`longfold-train demo --seed {seed}` in {steps} steps: {tokens / 1e6:.1f} million tokens of generated chunks,
+asks for in a one-line memory. {origin} of generated chunks,
 among whose facts stand prose written for the purpose and documentation of Python's standard library.
 No weights of others went into it. It exists so that longfold can be tried without an accelerator, a
 download or an account.
@@ -150,7 +169,7 @@ download or an account.
 - **single**: "What is the ATTRIBUTE of ENTITY?" and paraphrases of the question, where a sentence of the documents
   states the attribute of the entity: a number, code, amount, measure, date, name or short phrase.
 - **update**: the same where the documents change the value; the last value stated counts.
-- **choice**: the same with two to six options, "...? A) 12 B) 14 C) 16"; the answer is the letter.
+- **choice**: the same with two to six options, "...? A) 12 B) 14 C) 16"; the answer is the letter.{skills}
 
 Where the documents state nothing it is trained to answer `unknown`.
 
@@ -161,7 +180,7 @@ states the value, and the value.
 
 ## What it cannot do
 
-- Anything else: no reasoning, counting, lists, comparison, several hops or summaries; no questions about an attribute
+- Anything else: no reasoning, {more}comparison or summaries; no questions about an attribute
   that the text paraphrases ("Who runs ...?" for "the manager of ... is"); no language but English; no tables in which a
   value's meaning depends on its column.
 - Requests about the answer's form ("in JSON") are recognised and ignored.

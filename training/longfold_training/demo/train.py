@@ -1,5 +1,5 @@
-"""Training of the demo policy from nothing: one process, a checkpoint every few minutes, resumable to the step. Knows
-no engine."""
+"""Training of the demo policy, from nothing or from one that knows less: one process, a checkpoint every few minutes,
+resumable to the step. Knows no engine."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from torch import nn
 from longfold_agent.profiles.demo import KEEP, MEMORY
 from longfold_training.demo.corpus import corpus
 from longfold_training.demo.direct import direct_load, longest
+from longfold_training.demo.export import load_policy
 from longfold_training.demo.initialisation import initialise
 from longfold_training.demo.model import Policy, Shape
 from longfold_training.demo.muon import Muon
@@ -34,6 +35,7 @@ from longfold_training.demo.several import several_rows
 from longfold_training.demo.tokenizer import load_tokenizer, train_tokenizer
 from longfold_training.demo.words import Split
 from longfold_training.errors import CheckpointError
+from longfold_training.policy_folder import weights_hash
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,8 @@ class Config:
     """Share of steps that train the single pass; at 0 the rows are those of a run without."""
     labels: float = 1.0
     """Weight of the labels on the chunk's tokens (`spans`) beside the replies, for the bits and for the values."""
+    start: str = ""
+    """`policy_folder.weights_hash` of the policy it goes on from; none for a run from nothing."""
     threads: int = 2
     report_every: int = 25
     validate_every: int = 400
@@ -62,6 +66,15 @@ class Config:
 
     def schedule(self) -> Schedule:
         return Schedule(self.steps, self.peak, decay=self.decay, stages=self.stages, ordinary_floor=self.ordinary)
+
+    @classmethod
+    def further(cls, start: Path, **settings: Any) -> Config:
+        """A policy that knows single facts goes on to lists, counts, two hops and the single pass. Raises
+        `CheckpointError` or `ExportError` for a folder that holds no demo policy."""
+        return cls(
+            steps=3000, shape=load_policy(start).shape, peak=1.5e-3, decay=0.9, stages=((128, 0.0), (256, 0.4)),
+            families=0.4, direct=0.2, start=weights_hash(start), **settings,
+        )  # fmt: skip
 
     @property
     def direct_tokens(self) -> int:
@@ -213,6 +226,7 @@ class Run:
 
     resume: go on from the folder's checkpoint where it has one; else everything in the folder is begun anew.
     tokenizer: used by a new run instead of the one trained on `corpus(seed)`.
+    start: folder of the policy whose weights and tokenizer a new run begins with; `config.start` is its identity.
     Raises `CheckpointError` when the checkpoint is unreadable or belongs to other settings.
     """
 
@@ -223,6 +237,7 @@ class Run:
         *,
         resume: bool = False,
         tokenizer: Tokenizer | None = None,
+        start: Path | None = None,
     ) -> None:
         self.folder = folder
         self.config = config
@@ -237,6 +252,8 @@ class Run:
         path = folder / "tokenizer.json"
         if resume and path.exists():
             self.tokenizer = load_tokenizer(path)
+        elif start is not None:
+            self.tokenizer = load_tokenizer(start / "tokenizer.json")
         else:
             self.tokenizer = tokenizer or train_tokenizer(corpus(config.seed), config.shape.vocabulary)
         self.policy = Policy(config.shape)
@@ -247,7 +264,10 @@ class Run:
         if resume:
             self._load()
         else:
-            initialise(self.policy, config.seed)
+            if start is None:
+                initialise(self.policy, config.seed)
+            else:
+                self.policy.load_state_dict(load_policy(start).state_dict())
             (folder / "checkpoint.pt").unlink(missing_ok=True)
         self._keep_metrics()
         self.tokenizer.save(str(path))
