@@ -203,6 +203,7 @@ def make_profile(settings: Settings, tokens: Tokens) -> Profile:
             chunk_tokens=settings.chunk_tokens,
             memory_tokens=settings.memory_tokens,
             specials=specials,
+            policy=None if settings.tokenizer is None else settings.tokenizer.parent,
         )
     except (AgentError, ValueError) as error:
         raise ConfigError(f"the prompt profile cannot be used: {error}") from error

@@ -62,6 +62,25 @@ async def test_a_reply_does_not_depend_on_its_batch(policy: LocalPolicy) -> None
     assert together[1].prompt_ids == tuple(policy.tokenizer("<chunk>" + "x" * 15 + "<out>")["input_ids"])
 
 
+async def test_replies_are_one_row_until_they_differ(policy: LocalPolicy) -> None:
+    read: list[int] = []
+    hook = policy.decoder.register_forward_pre_hook(
+        lambda _, given, named: read.append(named["input_ids"].shape[0]), with_kwargs=True
+    )
+    requests = [ask("<ans>", 6, temperature=1.0, seed=seed) for seed in (1, 1, 1, 2, 3)]
+    replies = [one.token_ids for one in await LocalEngine(policy).complete(requests)]
+    hook.remove()
+    # What is read before the n-th token: as many rows as there are different beginnings among replies that go on.
+    assert read == [len({reply[:said] for reply in replies if len(reply) > said}) for said in range(6)]
+    assert read[0] == 1 < max(read) <= 3
+
+    # Another temperature is another row from the start.
+    mixed = [*requests, ask("<ans>", 6, temperature=0.5, seed=2), ask("<ans>", 6)]
+    apart = [one for request in mixed for one in await LocalEngine(policy).complete([request])]
+    together = await LocalEngine(policy).complete(mixed)
+    assert [one.token_ids for one in together] == [one.token_ids for one in apart]
+
+
 async def test_no_more_tokens_are_in_memory_than_were_told(policy: LocalPolicy) -> None:
     read: list[torch.Size] = []
     hook = policy.decoder.register_forward_pre_hook(

@@ -21,12 +21,15 @@ import torch
 from safetensors.torch import load_file
 
 from longfold_agent.profiles.demo import KEEP
+from longfold_training.demo.documents import Document, Item
+from longfold_training.demo.story import Key
 from longfold_training.engines.local.policy import LocalPolicy
 from longfold_training.errors import CheckpointError, DataError, DivergedError, RecipeError, StorageError
 from longfold_training.problems import load as read_problems
 from longfold_training.recipes import load
 from longfold_training.rewards import validate
 from longfold_training.stages import missing, run
+from longfold_training.stages.problems import of_document
 
 Bigram = Callable[[Mapping[str, Mapping[str, float]]], Path]
 Letters = Callable[..., Path]
@@ -100,6 +103,31 @@ def test_the_whole_way(bigram: Bigram, letters: Letters, tmp_path: Path) -> None
     for name in ("memory", "full", "merge", "export", "before", "after"):
         assert f"<td>{name}</td>" in page
     assert page.count("<svg") >= 10 and "entropy, nats" in page
+
+
+def test_weights_that_know_the_single_pass_learn_in_it(bigram: Bigram, tmp_path: Path) -> None:
+    start, data = bigram({"<ans>": {"A": 11.9, "B": 12.0}}), tmp_path / "problems.jsonl"
+    problem = {
+        "id": "q", "task": "one", "question": "What is the code? A) 11 B) 22", "documents": [{"text": "11 and 22."}],
+        "gold": {"rule": "choice", "letter": "A", "options": ["11", "22"]},
+    }  # fmt: skip
+    data.write_text(json.dumps(problem) + "\n")
+    how = [one for one in LEARN if "chunk" not in one and "questions" not in one] + ["questions=1", "reading=direct"]
+    recipe = load("demo/full-context", [*how, "rollouts.group=16", f"start={start}", f"data={data}"])
+    with pytest.raises(DataError, match="it has no single pass"):
+        run(recipe, tmp_path / "unknown")
+    config = json.loads((start / "config.json").read_text())
+    (start / "config.json").write_text(json.dumps(config | {"longfold_direct_tokens": 64}))
+    policy = run(recipe, tmp_path / "known")
+    assert policy is not None and json.loads((policy / "config.json").read_text())["longfold_direct_tokens"] == 64
+    figures = rows(tmp_path / "known")
+    assert figures[0]["trajectories"] == figures[0]["rows"] == 16 and 0 < figures[0]["reward"] < 1
+    results = []
+    for name, one in (("before", start), ("after", policy)):
+        made = run(load("demo/evaluate", [f"data={data}", f"start={one}", "reading=direct"]), tmp_path / name)
+        assert made is not None
+        results.append(json.loads(made.read_text())["reward"])
+    assert results == [0.0, 1.0]
 
 
 def test_a_resumed_run_is_the_unbroken_one(bigram: Bigram, letters: Letters, tmp_path: Path) -> None:
@@ -467,6 +495,20 @@ def test_problems_follow_from_their_seed(bigram: Bigram, tmp_path: Path) -> None
     assert [line["task"] for line in lines] == ["single", "update", "choice"] * 2
     with pytest.raises(RecipeError, match="families: sonnet unknown; there are single"):
         run(load("demo/problems", [*settings, 'families=["sonnet"]']), tmp_path / "d")
+
+
+def test_a_question_whose_options_read_otherwise_is_no_problem() -> None:
+    key = Key("Balance T", "staff officer", "person")
+    items = [
+        Item("choice", f"What is the staff officer of {name} A. Wan  B. Sergeant Clea", "B", key, (value,), ())
+        for name, value in (
+            ("Balance T. ", "Sergeant Clea"),  # an initial: no options at all
+            ("Balance T?", "Sergeant Clea"),
+            ("Balance T?", "Sergeant Clea A."),
+        )
+    ]
+    made = of_document(Document(("text",), tuple(items)), "x")
+    assert [(problem.id, problem.gold.golds[0]) for problem in made] == [("x-1", "B")]
 
 
 def test_problems_over_several_facts_have_rules_of_their_own(bigram: Bigram, tmp_path: Path) -> None:

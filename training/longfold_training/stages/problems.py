@@ -7,7 +7,7 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, get_args
 
-from longfold_agent.profiles.choices import options_in, split_question
+from longfold_agent.profiles.choices import LETTERS, options_in, split_question
 from longfold_agent.profiles.demo import BETWEEN
 from longfold_agent.tokens import load_tokens
 from longfold_training.demo.documents import Document, Family, Item, generate
@@ -46,28 +46,35 @@ def problems(recipe: Problems, out: Path, *, resume: bool, watch: Watch) -> Path
             families=families,
             material=Material(split=recipe.split, templates=recipe.templates),
         )
-        lines += [problem.model_dump_json() + "\n" for problem in _of(document, f"{recipe.seed}-{number}")]
+        lines += [problem.model_dump_json() + "\n" for problem in of_document(document, f"{recipe.seed}-{number}")]
         watch(number + 1, recipe.documents, "documents")
     return folder.write("problems.jsonl", "".join(lines))
 
 
-def _of(document: Document, name: str) -> list[Problem]:
-    """One problem a question, each with the whole document."""
+def of_document(document: Document, name: str) -> list[Problem]:
+    """One problem a question, each with the whole document.
+
+    A question whose options the profile reads otherwise than they are meant is left out: behind "Balance T." an "A."
+    may be an initial as well, and no policy would be shown what the rule asks for.
+    """
     return [
         Problem(
             id=f"{name}-{place}",
             task=item.family,
             question=item.question,
             documents=(Text(text=document.text),),
-            gold=_gold(item),
+            gold=gold,
         )
         for place, item in enumerate(document.items)
+        if (gold := _gold(item)) is not None
     ]
 
 
-def _gold(item: Item) -> AnyRule:
+def _gold(item: Item) -> AnyRule | None:
     if item.family == "choice":
-        return Choice(letter=item.answer, options=tuple(options_in(split_question(item.question).instructions)))
+        options = tuple(options_in(split_question(item.question).instructions))
+        meant = dict(zip(LETTERS, options, strict=False)).get(item.answer, "")
+        return Choice(letter=item.answer, options=options) if meant.lower() == item.memories[-1].lower() else None
     if item.family == "list":
         return Items(items=tuple(item.answer.split(BETWEEN)))
     return Number(value=item.answer) if item.family == "count" else Exact(answers=(item.answer,))

@@ -1,7 +1,8 @@
 """Sampling from a local policy, as an engine of the agent. Knows no rollouts, profiles or rewards.
 
-Prompts that are equal are read once, which in a group of attempts at one question most are. What a request samples
-depends on the policy, its prompt and its seed; the batch it is in changes it only where rounding decides.
+Requests with the same prompt and sampling, as those of a group of attempts at one question, are one row of the network
+until their replies differ. What a request samples depends on the policy, its prompt and its seed; the batch it is in
+changes it only where rounding decides.
 """
 
 from __future__ import annotations
@@ -42,19 +43,22 @@ class LocalEngine:
         `EngineRejected` for stop strings and for sampling without a seed, `DivergedError` for weights whose
         probabilities are no numbers, `MemoryExhausted` where `tokens_at_once` are too many.
         """
-        asked: dict[tuple[int, ...], list[int]] = {}
+        asked: dict[_Asked, list[int]] = {}
         for number, request in enumerate(requests):
-            asked.setdefault(tuple(self._checked(request)), []).append(number)
+            asked.setdefault(_Asked(tuple(self._checked(request)), _Law.of(request.sampling)), []).append(number)
         done: dict[int, Completion] = {}
         for batch in self._batches(asked, requests):
-            prompts = list(batch)
-            rows = [_Row(number, requests[number].sampling) for prompt in prompts for number in batch[prompt]]
-            owners = [place for place, prompt in enumerate(prompts) for _ in batch[prompt]]
+            replies = [
+                _Reply(number, requests[number].sampling, row)
+                for row, numbers in enumerate(batch.values())
+                for number in numbers
+            ]
             with enough_memory():
-                self._run(prompts, owners, rows)
-            for row, owner in zip(rows, owners, strict=True):
-                done[row.number] = completion(
-                    self.policy.tokenizer, row.sampling, self.policy.stops, prompts[owner], row.tokens, row.logprobs
+                self._run(list(batch), replies)
+            prompts = [one.prompt for one in batch for _ in batch[one]]
+            for reply, prompt in zip(replies, prompts, strict=True):
+                done[reply.number] = completion(
+                    self.policy.tokenizer, reply.sampling, self.policy.stops, prompt, reply.tokens, reply.logprobs
                 )
         return [done[number] for number in range(len(requests))]
 
@@ -81,68 +85,76 @@ class LocalEngine:
         return ids
 
     def _batches(
-        self, asked: dict[tuple[int, ...], list[int]], requests: Sequence[Request]
-    ) -> Iterator[dict[tuple[int, ...], list[int]]]:
+        self, asked: dict[_Asked, list[int]], requests: Sequence[Request]
+    ) -> Iterator[dict[_Asked, list[int]]]:
         """Prompts of like length together, so that little is padded, with their requests' numbers; each batch fits, or
         is one request. A prompt whose requests do not fit together comes in several batches, and is read in each."""
-        batch: dict[tuple[int, ...], list[int]] = {}
+        batch: dict[_Asked, list[int]] = {}
         rows = longest = 0
-        for prompt in sorted(asked, key=lambda ids: (len(ids), ids)):
-            length = len(prompt) + max(requests[number].sampling.max_tokens for number in asked[prompt])
+        for one in sorted(asked, key=lambda one: (len(one.prompt), one)):
+            length = len(one.prompt) + max(requests[number].sampling.max_tokens for number in asked[one])
             room = max(1, self.tokens_at_once // length)
-            for start in range(0, len(asked[prompt]), room):
-                numbers = asked[prompt][start : start + room]
+            for start in range(0, len(asked[one]), room):
+                numbers = asked[one][start : start + room]
                 if batch and (rows + len(numbers)) * max(longest, length) > self.tokens_at_once:
                     yield batch
                     batch, rows, longest = {}, 0, 0
-                batch.setdefault(prompt, []).extend(numbers)
+                batch.setdefault(one, []).extend(numbers)
                 rows, longest = rows + len(numbers), max(longest, length)
         if batch:
             yield batch
 
     @torch.no_grad()
-    def _run(self, prompts: Sequence[Sequence[int]], owners: Sequence[int], rows: Sequence[_Row]) -> None:
-        """Sample every row's reply into it."""
+    def _run(self, asked: Sequence[_Asked], replies: Sequence[_Reply]) -> None:
+        """Sample every reply; each begins at the row of its prompt."""
         policy, device = self.policy, self.policy.device
         policy.model.eval()
-        longest = max(map(len, prompts))
-        tokens = torch.full((len(prompts), longest), policy.pad)
-        seen = torch.zeros(len(prompts), longest, dtype=torch.long)
-        for place, prompt in enumerate(prompts):
-            tokens[place, longest - len(prompt) :] = torch.tensor(prompt)
-            seen[place, longest - len(prompt) :] = 1
+        longest = max(len(one.prompt) for one in asked)
+        tokens = torch.full((len(asked), longest), policy.pad)
+        seen = torch.zeros(len(asked), longest, dtype=torch.long)
+        for row, one in enumerate(asked):
+            tokens[row, longest - len(one.prompt) :] = torch.tensor(one.prompt)
+            seen[row, longest - len(one.prompt) :] = 1
         tokens, seen = tokens.to(device), seen.to(device)
         positions = (seen.cumsum(-1) - 1).clamp(min=0)
         cache = DynamicCache()
         logits = self._logits(tokens, seen, positions, cache)
-        # From prompts to rows: a row per request on a copy of its prompt's cache.
-        index = torch.tensor(owners, device=device)
-        cache.batch_select_indices(index)
-        logits, seen, positions = logits[index], seen[index], positions[index][:, -1:]
-        draws = _Draws(rows, policy, logits.shape[-1])
-        live = list(rows)
+        positions = positions[:, -1:]
+        laws = [one.law for one in asked]
+        uniform = {reply.number: _uniform(reply.sampling) for reply in replies}
+        live, said = list(replies), 0
         while True:
-            sampled, logprobs = draws.take(logits, live)
-            for row, token, logprob in zip(live, sampled.tolist(), logprobs.tolist(), strict=True):
+            drawn = torch.stack([uniform[reply.number][said] for reply in live]).to(device)
+            rows = torch.tensor([reply.row for reply in live], device=device)
+            sampled, logprobs = _draw(logits, laws, rows, drawn)
+            said += 1
+            for reply, token, logprob in zip(live, sampled.tolist(), logprobs.tolist(), strict=True):
                 if not math.isfinite(logprob):
                     raise DivergedError(f"the policy's log-probabilities are no numbers: {logprob}")
-                row.tokens.append(token)
-                row.logprobs.append(logprob)
-                row.ended = token in policy.stops or token in row.sampling.stop_token_ids
-            going = [
-                place for place, row in enumerate(live) if not row.ended and len(row.tokens) < row.sampling.max_tokens
-            ]
-            if not going:
+                reply.tokens.append(token)
+                reply.logprobs.append(logprob)
+            live = [reply for reply in live if not self._ended(reply)]
+            if not live:
                 return
-            if len(going) < len(live):
-                kept = torch.tensor(going, device=device)
-                cache.batch_select_indices(kept)
-                sampled, seen, positions = sampled[kept], seen[kept], positions[kept]
-                draws.keep(kept)
-                live = [live[place] for place in going]
-            seen = torch.cat((seen, seen.new_ones(len(live), 1)), 1)
+            # Replies that have said the same go on as one row.
+            following: dict[tuple[int, int], int] = {}
+            for reply in live:
+                reply.row = following.setdefault((reply.row, reply.tokens[-1]), len(following))
+            before = [row for row, _ in following]
+            if before != list(range(len(laws))):
+                index = torch.tensor(before, device=device)
+                cache.batch_select_indices(index)
+                seen, positions = seen[index], positions[index]
+                laws = [laws[row] for row in before]
+            seen = torch.cat((seen, seen.new_ones(len(laws), 1)), 1)
             positions = positions + 1
-            logits = self._logits(sampled[:, None], seen, positions, cache)
+            tokens = torch.tensor([[token] for _, token in following], device=device)
+            logits = self._logits(tokens, seen, positions, cache)
+
+    def _ended(self, reply: _Reply) -> bool:
+        token, sampling = reply.tokens[-1], reply.sampling
+        stopped = token in self.policy.stops or token in sampling.stop_token_ids
+        return stopped or len(reply.tokens) == sampling.max_tokens
 
     def _logits(self, tokens: Tensor, seen: Tensor, positions: Tensor, cache: DynamicCache) -> Tensor:
         """(rows, vocabulary) float32 logits after the last token; `cache` grows by the tokens."""
@@ -155,64 +167,71 @@ class LocalEngine:
         return logits.float()
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class _Law:
+    """What makes a token's distribution of logits."""
+
+    temperature: float
+    top_p: float
+    bias: tuple[tuple[int, float], ...]
+
+    @classmethod
+    def of(cls, sampling: Sampling) -> _Law:
+        return cls(sampling.temperature, sampling.top_p, tuple(sorted(sampling.logit_bias.items())))
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class _Asked:
+    """What one row of the network can answer."""
+
+    prompt: tuple[int, ...]
+    law: _Law
+
+
 @dataclass(slots=True)
-class _Row:
+class _Reply:
     """One request's reply as it grows."""
 
     number: int
     sampling: Sampling
+    row: int
+    """Of the network's batch, shared by the replies that have said the same so far."""
     tokens: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
-    ended: bool = False
 
 
-class _Draws:
-    """Next tokens of all rows by inverse transform: one uniform number a token, from the row's own seed."""
+def _draw(logits: Tensor, laws: Sequence[_Law], rows: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:
+    """Next tokens by inverse transform, each by its number in [0, 1) from the distribution of its row.
 
-    def __init__(self, rows: Sequence[_Row], policy: LocalPolicy, vocabulary: int) -> None:
-        device = policy.device
-        temperatures = torch.tensor([row.sampling.temperature for row in rows], device=device)
-        self.greedy = temperatures == 0
-        self.temperatures = torch.where(self.greedy, 1.0, temperatures)[:, None]
-        self.top_p = torch.tensor([row.sampling.top_p for row in rows], device=device)[:, None]
-        self.bias: Tensor | None = None
-        if any(row.sampling.logit_bias for row in rows):
-            self.bias = torch.zeros(len(rows), vocabulary)
-            for place, row in enumerate(rows):
-                for token, amount in row.sampling.logit_bias.items():
-                    self.bias[place, token] = amount
-            self.bias = self.bias.to(device)
-        most = max(row.sampling.max_tokens for row in rows)
-        self.uniform = torch.stack([_uniform(row.sampling.seed, most) for row in rows]).to(device)
-
-    def keep(self, rows: Tensor) -> None:
-        self.greedy, self.temperatures, self.top_p = self.greedy[rows], self.temperatures[rows], self.top_p[rows]
-        self.uniform = self.uniform[rows]
-        self.bias = None if self.bias is None else self.bias[rows]
-
-    def take(self, logits: Tensor, live: Sequence[_Row]) -> tuple[Tensor, Tensor]:
-        """(rows,) ids and log-probabilities. All live rows have sampled equally many tokens."""
-        if self.bias is not None:
-            logits = logits + self.bias
-        logprobs = (logits / self.temperatures).log_softmax(-1)
-        best = logits.argmax(-1)
-        if bool(self.greedy.all()):
-            chosen = best
-        else:
-            ordered, ids = logprobs.exp().sort(-1, descending=True)
-            sums = ordered.double().cumsum(-1)
-            # The smallest head whose probability reaches top_p: the token that crosses it belongs to it.
-            head = torch.where(sums - ordered < self.top_p, ordered.double(), 0.0).cumsum(-1)
-            drawn = self.uniform[:, len(live[0].tokens), None] * head[:, -1:]
-            # The first place whose running sum is above the draw; a draw rounded up to the last sum stays in the head.
-            place = torch.searchsorted(head, drawn, right=True)
-            place = torch.minimum(place, (sums - ordered < self.top_p).sum(-1, keepdim=True) - 1).clamp(min=0)
-            chosen = torch.where(self.greedy, best, ids.gather(-1, place).squeeze(-1))
-        return chosen, logprobs.gather(-1, chosen[:, None]).squeeze(-1)
+    logits: (rows of the network, vocabulary); laws: theirs. rows, uniform: (replies,). Returns (replies,) ids and
+    log-probabilities.
+    """
+    if any(law.bias for law in laws):
+        logits = logits.clone()
+        for row, law in enumerate(laws):
+            for token, amount in law.bias:
+                logits[row, token] += amount
+    temperatures = torch.tensor([law.temperature for law in laws], device=logits.device)
+    greedy = temperatures == 0
+    logprobs = (logits / torch.where(greedy, 1.0, temperatures)[:, None]).log_softmax(-1)
+    chosen = logits.argmax(-1)[rows]
+    if not bool(greedy.all()):
+        top_p = torch.tensor([law.top_p for law in laws], device=logits.device)[:, None]
+        ordered, ids = logprobs.exp().sort(-1, descending=True)
+        sums = ordered.double().cumsum(-1)
+        # The smallest head whose probability reaches top_p: the token that crosses it belongs to it.
+        inside = sums - ordered < top_p
+        head = torch.where(inside, ordered.double(), 0.0).cumsum(-1)
+        # The first place whose running sum is above the draw; a draw rounded up to the last sum stays in the head.
+        place = torch.searchsorted(head[rows], uniform[:, None] * head[rows, -1:], right=True)
+        place = torch.minimum(place, inside.sum(-1, keepdim=True)[rows] - 1).clamp(min=0)
+        chosen = torch.where(greedy[rows], chosen, ids[rows].gather(-1, place).squeeze(-1))
+    return chosen, logprobs[rows, chosen]
 
 
-def _uniform(seed: int | None, count: int) -> Tensor:
-    """(count,) float64 numbers in [0, 1) of a seed; zeros for a greedy row, which needs none."""
-    if seed is None:
-        return torch.zeros(count, dtype=torch.float64)
-    return torch.rand(count, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+def _uniform(sampling: Sampling) -> Tensor:
+    """(max_tokens,) float64 numbers in [0, 1) of a request's seed; zeros for a greedy one, which needs none."""
+    if sampling.seed is None:
+        return torch.zeros(sampling.max_tokens, dtype=torch.float64)
+    seeded = torch.Generator().manual_seed(sampling.seed)
+    return torch.rand(sampling.max_tokens, dtype=torch.float64, generator=seeded)
