@@ -167,28 +167,6 @@ for {E}, {osayer} {oset} {V} as the {A}
 for {E}, {V} {oischosen} the {A}
 as for {E}, {oits} {A} {obe} {V}
 in the case of {E}, the {A} {obe} {V}
-as far as {E} is {pp}, the {A} {obe} {V}
-as far as {E} is {adj}, {oits} {A} {obe} {V}
-when it comes to {E}, the {A} {obe} {V}
-with regard to {E}, the {A} {obe} {V}
-speaking of {E}, the {A} {obe} {V}
-{onp} was made {adj}: {V}
-{onp} was {pp} as {V}
-{onp}, long {pp}, {obe} {V}
-{onp}, as {pp} by {osayer}, {obe} {V}
-{onp} happens to be {V}
-{onp} turned out to be {V}
-a {adj} {noun} shows {V} for {onp}
-the {noun} beside {E} {ogives} {V} as the {A}
-on the {noun} of {E} one can read the {A}: {V}
-ask any {noun} for {onp} and you will hear {V}
-back in {year} {onp} {obe} {V}
-to the {noun}, {E} is simply the one with the {A} {V}
-{E} was {pp} by the {noun}, {oits} {A} being {V}
-{E} is {adj} and {pp}, and {oits} {A} {obe} {V}
-{osayer} is {pp} that {onp} {obe} {V}
-it is {pp} in the {noun} that {onp} {obe} {V}
-{V}: that {ois} {onp}
 at {E}, the {A} {obe} {V}
 at {E} {osayer} {ouses} {V} as the {A}
 on {E}, the {A} {obe} {V}

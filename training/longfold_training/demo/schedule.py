@@ -36,9 +36,9 @@ class Schedule:
     steps: int
     peak: float = 3e-3
     warmup: int = 30
-    decay: float = 0.75
+    decay: float = 0.6
     """Share of the steps over which the learning rate falls to zero: accuracy arrives in the decay."""
-    stages: tuple[tuple[int, float], ...] = ((64, 0.0), (128, 0.2), (256, 0.6))
+    stages: tuple[tuple[int, float], ...] = ((64, 0.0), (128, 0.12), (256, 0.4))
     """Chunk length and the share of the steps after which it begins."""
     review: float = 0.4
     """Share of steps that repeat a shorter length once a longer one has begun."""

@@ -3,12 +3,10 @@ questions."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 
-from longfold_agent.profiles.lexicon import FRAME
 from longfold_training.demo.grammar import article, capital, expand, sentence
 from longfold_training.demo.ordinary import ORDINARY
 from longfold_training.demo.rules import RULES
@@ -68,13 +66,6 @@ def state(rng: Random, fact: Fact, other: Fact, third: Fact) -> Passage:
     return Passage(sentence(rng, core), tuple(facts))
 
 
-BLURRED = {False: 0.1, True: 0.05}
-"""Share of a statement's words that become nouns, by whether it reports a change: the policy sees rarer words as
-numbered tokens, and on sentences of others' there are twice as many of them as the grammar has."""
-_TELLING = frozenset(("longer", "unknown", "unclear", "wrong", "wrongly", "false", "former", "instead", "replaced"))
-"""Words of the frame without which a sentence says another thing."""
-
-
 def ordinary(rng: Random, fact: Fact, before: str) -> Passage:
     """A statement, or mostly a change where there was a value before, as people ordinarily write it."""
     changed = before and rng.random() < 0.7
@@ -86,24 +77,7 @@ def ordinary(rng: Random, fact: Fact, before: str) -> Passage:
         text = f"{expand(rng, rng.choice(ORDINARY['newslead' if changed else 'lead']), bound)} {text}"
     if rng.random() < 0.3:
         text += expand(rng, rng.choice(ORDINARY["tail"]), bound)
-    return Passage(sentence(rng, _blurred(rng, text, (*bound.values(),), BLURRED[bool(changed)])), (fact,))
-
-
-def _blurred(rng: Random, text: str, kept: Sequence[str], share: float) -> str:
-    """`text` with a share of its frame's words replaced by nouns, but not within or beside what is in `kept`."""
-    safe = [found.span() for one in kept if one.strip() for found in re.finditer(re.escape(one), text, re.IGNORECASE)]
-
-    def blur(found: re.Match[str]) -> str:
-        word = found[0]
-        if (
-            word not in FRAME
-            or word in _TELLING
-            or any(low - 1 <= found.end() and found.start() <= high + 1 for low, high in safe)
-        ):
-            return word
-        return rng.choice(words("nouns")) if rng.random() < share else word
-
-    return re.sub(r"[a-z]{3,}", blur, text)
+    return Passage(sentence(rng, text), (fact,))
 
 
 def update(rng: Random, fact: Fact, before: str) -> Passage:

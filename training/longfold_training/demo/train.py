@@ -42,13 +42,13 @@ from longfold_training.policy_folder import weights_hash
 class Config:
     """One training run."""
 
-    steps: int = 4200
+    steps: int = 3800
     """Optimiser steps; the default is the shipped policy's length."""
     seed: int = 0
     shape: Shape = field(default_factory=Shape)
     peak: float = 3e-3
-    decay: float = 0.75
-    stages: tuple[tuple[int, float], ...] = ((64, 0.0), (128, 0.2), (256, 0.6))
+    decay: float = 0.6
+    stages: tuple[tuple[int, float], ...] = ((64, 0.0), (128, 0.12), (256, 0.4))
     ordinary: float = 0.75
     """Share of statements as people ordinarily write them; the others say it in every way the grammar knows."""
     families: float = 0.0
