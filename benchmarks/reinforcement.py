@@ -29,10 +29,10 @@ from report import Row, report
 from longfold_training.demo.documents import FAMILIES, SEVERAL
 from longfold_training.demo.export import load_policy
 from longfold_training.demo.material import Templates
-from longfold_training.demo.tokenizer import load_tokenizer
 from longfold_training.demo.train import Config, Run
 from longfold_training.engines.local.policy import write_policy
 from longfold_training.folders import whole_file
+from longfold_training.policy_folder import weights_hash
 from longfold_training.problems import load as read_problems
 from longfold_training.recipes import load
 from longfold_training.report import render
@@ -171,15 +171,20 @@ def imitation(warm: Path, out: Path, seed: int, seconds: float, rate: float, sev
 
 def _imitation(warm: Path, out: Path, seed: int, steps: int, rate: float, several: float, *, resume: bool) -> Run:
     """The warm start's training, begun anew from its weights or resumed."""
-    start = load_policy(warm)
     # Without the labels: a probe that knows nothing yet would pull at weights that know much.
     config = Config(
-        steps, seed, start.shape, peak=rate, decay=1.0, stages=((256, 0.0),), families=several, labels=0.0, threads=1
+        steps,
+        seed,
+        load_policy(warm).shape,
+        start=weights_hash(warm),
+        peak=rate,
+        decay=1.0,
+        stages=((256, 0.0),),
+        families=several,
+        labels=0.0,
+        threads=1,
     )
-    training = Run(out, config, resume=resume, tokenizer=load_tokenizer(warm / "tokenizer.json"))
-    if training.step == 0:
-        training.policy.load_state_dict(start.state_dict())
-    return training
+    return Run(out, config, resume=resume, start=warm)
 
 
 def _note(path: Path, values: Mapping[str, float]) -> None:

@@ -22,8 +22,8 @@ KNOWN_PATTERNS = frozenset(
         r"\d|[^\S\r\n]?\p{Lu}(?=[\p{Lu}\d/-])|[^\S\r\n]?\p{L}+|[^\S\r\n]?[^\s\p{L}\d]+|\s",
     }
 )
-"""Patterns without lookbehind in which no match holds a letter followed by a blank or a stop, and in which what a
-match looks ahead for is never a blank or a stop: a text split there encodes as the sum of both parts."""
+"""Patterns without lookbehind in which no match holds a letter or one of 0-9 followed by a blank or a stop, and in
+which what a match looks ahead for is never a blank or a stop: a text split there encodes as the sum of both parts."""
 
 
 class Differs(Exception):

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import re
 import unicodedata
-from collections.abc import AsyncIterator, Callable, Generator, Iterator, Sequence
+from collections.abc import AsyncIterator, Generator, Iterator, Sequence
 from typing import Protocol, runtime_checkable
 
 from longfold_agent.protocols import Tokens
@@ -30,6 +30,8 @@ SAMPLE_CHARACTERS = 1024
 only."""
 MARGIN = 1.1
 """How much more than the guess is encoded, so that one encoding is nearly always enough."""
+BLOCK = 16_384
+"""Characters encoded at a time where a text is encoded only once: few calls, little memory."""
 
 _CLOSING = "\"'\u2018\u2019\u201c\u201d\u00bb\u203a)\\]}\u300d\u300f\u3011\uff09\u300b\u3009*_"
 _BREAKS = (
@@ -75,12 +77,26 @@ class _Measured(Protocol):
     def count(self, end: int) -> int: ...
 
 
+class _Flow(_Measured, Protocol):
+    def __len__(self) -> int: ...
+
+    def extend(self, more: str) -> None: ...
+
+    def drop(self, size: int) -> None: ...
+
+    def settled(self, least: int) -> int | None: ...
+
+    def splits(self, text: str) -> bool: ...
+
+
 @runtime_checkable
 class _Measuring(Protocol):
     """Tokens that encode a text once for several questions (see `longfold_agent.tokens`); any other `Tokens` works as
     well."""
 
     def measure(self, text: str) -> _Measured: ...
+
+    def flow(self) -> _Flow | None: ...
 
 
 class _Plain:
@@ -93,10 +109,6 @@ class _Plain:
 
     def count(self, end: int) -> int:
         return self._tokens.count(self._text[:end])
-
-
-def _measuring(tokens: Tokens) -> Callable[[str], _Measured]:
-    return tokens.measure if isinstance(tokens, _Measuring) else lambda text: _Plain(text, tokens)
 
 
 def chunks(
@@ -121,17 +133,16 @@ def chunks(
 def _chunks(
     source: TextSource, tokens: Tokens, budget: int, start: Position, index: int
 ) -> Generator[Chunk, None, None]:
-    measure = _measuring(tokens)
     for document in range(start.document, source.documents):
         at = start if document == start.document else Position(document)
         pieces = source.pieces(document, at)
-        window = _Window(pieces)
+        unread = _Unread(_Window(pieces), tokens, budget)
         try:
-            while (cut := _cut(window, tokens, measure, budget)) is not None:
+            while (cut := _cut(unread, budget)) is not None:
                 text, count = cut
                 end = Position(document, at.char + len(text), at.byte + len(text.encode("utf-8", "surrogatepass")))
                 yield Chunk(index, at, end, text, count)
-                window.drop(len(text))
+                unread.drop(len(text))
                 at, index = end, index + 1
         finally:
             close = getattr(pieces, "close", None)
@@ -191,31 +202,79 @@ class _Window:
         self._start += size
 
 
-def _cut(window: _Window, tokens: Tokens, measure: Callable[[str], _Measured], budget: int) -> tuple[str, int] | None:
+class _Unread:
+    """The unread text of a document, and what of it fits a chunk."""
+
+    def __init__(self, window: _Window, tokens: Tokens, budget: int) -> None:
+        self._window = window
+        self._tokens = tokens
+        self._budget = budget
+        self._most = LONGEST_TOKEN * budget
+        self._flow = tokens.flow() if isinstance(tokens, _Measuring) else None
+
+    def head(self, size: int) -> str:
+        """The next `size` characters, fewer only at the end of the document."""
+        return self._window.head(size)[0]
+
+    def drop(self, size: int) -> None:
+        self._window.drop(size)
+        if self._flow is not None:
+            self._flow.drop(size)
+
+    def fit(self) -> tuple[_Measured, int, bool]:
+        """The text measured as far as is needed, how many characters the budget covers, and whether these are all."""
+        return self._sampled() if self._flow is None else self._encoded_once(self._flow)
+
+    def _encoded_once(self, flow: _Flow) -> tuple[_Measured, int, bool]:
+        """Which way is taken, and so where the cut is, depends on the text alone, not on how much of it is encoded."""
+        if not flow.splits(self.head(BLOCK)):
+            return self._sampled()
+        while True:
+            limit = flow.reach(self._budget)
+            settled = flow.settled(limit)
+            if settled is not None and settled <= self._most:
+                return flow, limit, False
+            head, ended = self._window.head(len(flow) + max(BLOCK, len(flow) // 2))
+            if ended and len(head) == len(flow) <= self._most:
+                return flow, limit, limit == len(flow)
+            if len(flow) >= self._most:
+                return self._sampled()
+            flow.extend(head[len(flow) :])
+
+    def _sampled(self) -> tuple[_Measured, int, bool]:
+        sample = _sample(self.head(TYPICAL_TOKEN * self._budget), self._budget)
+        guess = self._budget * len(sample) / max(1, self._tokens.count(sample))
+        size = min(self._most, int(guess * MARGIN) + 32)
+        while True:
+            measured, limit, whole = self._measured(size)
+            if limit < size or whole or size == self._most:
+                return measured, limit, whole
+            size = min(self._most, size + size // 2)
+
+    def _measured(self, size: int) -> tuple[_Measured, int, bool]:
+        head, ended = self._window.head(size)
+        tokens = self._tokens
+        measured = tokens.measure(head) if isinstance(tokens, _Measuring) else _Plain(head, tokens)
+        limit = measured.reach(self._budget)
+        return measured, limit, ended and limit == len(head)
+
+
+def _cut(unread: _Unread, budget: int) -> tuple[str, int] | None:
     """The next chunk's text and its tokens; None at the end of the document."""
-    most = LONGEST_TOKEN * budget
-    sample = _sample(window.head(TYPICAL_TOKEN * budget)[0], budget)
-    if not sample:
+    if not unread.head(1):
         return None
-    size = min(most, int(budget * len(sample) / max(1, tokens.count(sample)) * MARGIN) + 32)
-    while True:
-        head, ended = window.head(size)
-        measured = measure(head)
-        limit = measured.reach(budget)
-        if limit < len(head) or ended or size == most:
-            break
-        size = min(most, size + size // 2)
-    if limit == len(head) and ended and (count := measured.count(limit)) <= budget:
-        return head, count
+    measured, limit, whole = unread.fit()
     # Where both belong together, the character before the cut and the one after it are kept so.
-    around, _ = window.head(len(head) + 1)
+    text = unread.head(max(1, limit) + 1)
+    if whole and (count := measured.count(limit)) <= budget:
+        return text, count
     limit = max(1, limit)
     less = 1
     while True:
-        end = _break(around, max(1, int(limit * (1 - SLACK))), limit)
+        end = _break(text, max(1, int(limit * (1 - SLACK))), limit)
         count = measured.count(end)
         if count <= budget or end == 1:
-            return head[:end], count
+            return text[:end], count
         limit = max(1, min(end - 1, limit - max(less, count - budget)))
         less *= 2
 

@@ -4,7 +4,7 @@ implementations."""
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import ClassVar, Protocol, Self
 
 from longfold_agent.types import Answer, Call, Completion, Prompt, Query, Reply, Sampling, Step, Stop
@@ -47,6 +47,13 @@ class Budgets:
     """max_tokens of the answer call (reasoning included)."""
     retries: int = 1
     """How often an INVALID reply is asked again before the step becomes KEEP."""
+    direct: int | None = None
+    """Most tokens of documents for a single pass, where a model knows it for less than its window; None for what the
+    window holds."""
+
+    def identity(self) -> dict[str, int | None]:
+        """What a profile's version is made of: a single pass without a limit of its own changes nothing."""
+        return {name: number for name, number in asdict(self).items() if name != "direct" or number}
 
 
 class Tokens(Protocol):
@@ -114,7 +121,9 @@ class Profile(Protocol):
         if empty)."""
         ...
 
-    def parse_direct(self, completion: Completion) -> str: ...
+    def parse_direct(self, completion: Completion, query: Query, documents: Sequence[tuple[str, str]]) -> str:
+        """The answer of the single pass that `render_direct` asked for. Raises `InvalidReply` when nothing was said."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,7 +54,7 @@ def route(
     margin: int = MARGIN,
 ) -> RouteDecision:
     """DIRECT if and only if prompt (template, all documents, question, instructions) + margin + answer reserve <=
-    window.
+    window, and the documents are within the profile's own budget for a single pass, where it has one.
 
     documents: (title, pieces of text in order) each; pieces may be read lazily, and are not read further than needed:
     as soon as the window is passed the rest stays untouched. window, margin: in tokens.
@@ -66,7 +66,7 @@ def route(
     if mode is Mode.FOLD:
         return RouteDecision(Mode.FOLD, "Reading chunk by chunk, as asked for.", 0, window)
     reserve = profile.budgets.answer_output
-    room = window - reserve - margin
+    room, own = window - reserve - margin, profile.budgets.direct
     try:
         frame = count_prompt(profile.render_direct(query, ()), tokens)
     except Unsupported as error:
@@ -74,9 +74,10 @@ def route(
             raise
         reason = f"Reading chunk by chunk: {error}."
         return RouteDecision(Mode.FOLD, reason, 0, window)
-    whole, counted = _gather(documents, tokens, room - frame)
+    whole, counted = _gather(documents, tokens, room - frame if own is None else min(room - frame, own))
     prompt = frame + counted
-    if whole is not None:
+    within = own is None or counted <= own
+    if whole is not None and within:
         prompt = count_prompt(profile.render_direct(query, whole), tokens)
         if prompt <= room:
             fits = f"{prompt:,} prompt tokens and {reserve:,} for the answer fit the window of {window:,}"
@@ -84,6 +85,8 @@ def route(
     least = "" if whole is not None else "at least "
     needed = f"{least}{prompt:,} prompt tokens, {reserve:,} for the answer and a margin of {margin:,}"
     numbers = f"{needed} exceed the window of {window:,}"
+    if not within:
+        numbers = f"{least}{counted:,} tokens of documents exceed the {own:,} that this model takes at once"
     if mode is Mode.DIRECT:
         raise DirectTooLarge(f"The documents do not fit a single pass: {numbers}.")
     return RouteDecision(Mode.FOLD, f"Reading chunk by chunk: {numbers}.", prompt, window)

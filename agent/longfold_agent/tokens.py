@@ -13,6 +13,7 @@ import re
 import unicodedata
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -29,6 +30,7 @@ tokenizer."""
 NEAR = 2048
 """How far back from a cut a place is looked for where a text may be encoded in two parts."""
 STOPS = frozenset(" \n\r\t.,;:!?)\u3001\u3002\uff01\uff0c\uff1a\uff1b\uff1f")
+_SPLIT = re.compile(rf"[^\W_](?=[{re.escape(''.join(sorted(STOPS)))}])")
 _SURROGATES = re.compile("[\ud800-\udfff]")
 _PROBES = (
     "The quick brown fox doesn't; it's 3,141.59 km!\n\n\tNEXT: don't, WE'LL, I'd've\r\n  indented   text  \n \n",
@@ -57,6 +59,32 @@ class Measured(Protocol):
         ...
 
 
+class Flowing(Measured, Protocol):
+    """The unread text of a document, encoded once while it is read on: what counts as the text begins where the last
+    drop ended."""
+
+    def __len__(self) -> int:
+        """Characters encoded so far."""
+        ...
+
+    def extend(self, more: str) -> None:
+        """Reads on. Tokens behind the last `settled` place of the text before may change."""
+        ...
+
+    def drop(self, size: int) -> None:
+        """Takes the first `size` characters away; what follows is then measured as by itself."""
+        ...
+
+    def settled(self, least: int) -> int | None:
+        """The first place from `least` on whose tokens before it depend on nothing behind it; None where there is
+        none."""
+        ...
+
+    def splits(self, text: str) -> bool:
+        """Whether `text` can be split near its beginning: else reading on would encode most of it again and again."""
+        ...
+
+
 class LoadedTokens(ABC):
     """Tokens of one tokenizer file; satisfies `longfold_agent.protocols.Tokens`."""
 
@@ -73,6 +101,10 @@ class LoadedTokens(ABC):
     @abstractmethod
     def measure(self, text: str) -> Measured:
         """`text` encoded once, to be cut and counted without encoding it again."""
+
+    def flow(self) -> Flowing | None:
+        """A text to be read on, yet empty; None for a tokenizer of which it is not known where a text can be split."""
+        return None
 
     def reach(self, text: str, budget: int) -> int:
         """`measure(text).reach(budget)`, without encoding much more than that."""
@@ -98,7 +130,7 @@ class TiktokenTokens(LoadedTokens):
     def __init__(
         self,
         encoding: tiktoken.Encoding,
-        lengths: Mapping[int, int],
+        lengths: Sequence[int],
         splits: bool,
         composed: bool,
         spare: HuggingFaceTokens,
@@ -106,7 +138,7 @@ class TiktokenTokens(LoadedTokens):
         super().__init__(spare.name, spare.specials)
         self._encoding = encoding
         self.lengths = lengths
-        """Token id -> its bytes."""
+        """Bytes of the token with each id; 0 for ids that no text has."""
         self.splits = splits
         """Whether text splits as `KNOWN_PATTERNS` says."""
         self._composed = composed
@@ -121,10 +153,22 @@ class TiktokenTokens(LoadedTokens):
         return self._encoding.decode_bytes(ids)
 
     def measure(self, text: str) -> Measured:
-        text = _clean(text)
-        if not self._is_composed(text):
-            return self._spare.measure(text)
-        return _Encoded(text, self._encode(text), self)
+        return _Encoded(self, text)
+
+    def flow(self) -> Flowing | None:
+        return _Encoded(self) if self.splits else None
+
+    def sizes(self, text: str) -> list[int]:
+        """How many UTF-8 bytes of `text` (without surrogates) each token covers. Where tokens end inside a character of
+        a text that is composed first, only that is true of their sum."""
+        if self._is_composed(text):
+            return list(map(self.lengths.__getitem__, self._encode(text)))
+        starts = [*self._spare.starts(text), len(text)]
+        ends, passed = [0], 0
+        for start, after in pairwise(starts):
+            passed += len(text[start:after].encode())
+            ends.append(passed + (start == after and text[start : start + 1] > "\x7f"))
+        return [end - begin for begin, end in pairwise(ends)]
 
     def reach(self, text: str, budget: int) -> int:
         size = (
@@ -151,40 +195,83 @@ class TiktokenTokens(LoadedTokens):
 
 
 class _Encoded:
-    """A text with its byte-level tokens: each is a stretch of the text's UTF-8 bytes, so a prefix's tokens are found
-    by length."""
+    """A text with its byte-level tokens: each is a stretch of the text's UTF-8 bytes, so a prefix's tokens are found by
+    length, and where the text can be split, both parts keep theirs."""
 
-    def __init__(self, text: str, ids: list[int], tokens: TiktokenTokens) -> None:
-        self._text = text
-        self._ids = ids
+    def __init__(self, tokens: TiktokenTokens, text: str = "") -> None:
         self._tokens = tokens
-        self._known = len(ids), len(text.encode())
-        """A number of tokens and the bytes they cover."""
+        self._text = ""
+        self._sizes: list[int] = []
+        self._known = 0, 0, 0
+        """A number of characters, that of the tokens which cover them, and how many bytes more these cover."""
+        self.extend(text)
+
+    def __len__(self) -> int:
+        return len(self._text)
+
+    def extend(self, more: str) -> None:
+        at = self._split_before(len(self._text))
+        kept = self._before(at)
+        self._text += _clean(more)
+        self._sizes[kept:] = self._tokens.sizes(self._text[at:])
+        self._known = 0, 0, 0
+
+    def drop(self, size: int) -> None:
+        rest = self._text[size:]
+        at = _split(rest, 1, NEAR)
+        if at is None:  # as if it had not been read yet
+            self._text, self._sizes = "", []
+        else:
+            self._sizes[: self._before(size + at)] = self._tokens.sizes(rest[:at])
+            self._text = rest
+        self._known = 0, 0, 0
+
+    def settled(self, least: int) -> int | None:
+        return _split(self._text, least, len(self._text))
+
+    def splits(self, text: str) -> bool:
+        return _split(text, 1, NEAR) is not None
 
     def reach(self, budget: int) -> int:
-        if budget >= len(self._ids):
+        if budget >= len(self._sizes):
             return len(self._text)
-        content = self._tokens.decode_bytes(self._ids[: max(0, budget)])
-        self._known = max(0, budget), len(content)
-        return len(content) if self._text.isascii() else len(content.decode("utf-8", "ignore"))
+        budget = max(0, budget)
+        size = sum(self._sizes[:budget])
+        covered = self._text[:size].encode()[:size].decode("utf-8", "ignore")
+        self._known = len(covered), budget, size - len(covered.encode())
+        return len(covered)
 
     def count(self, end: int) -> int:
+        at = self._split_before(end)
+        return self._before(at) + self._tokens.count(self._text[at:end])
+
+    def _before(self, at: int) -> int:
+        """Number of tokens before the text's beginning or end or a place where it can be split; goes there from the
+        nearest place that is known."""
+        known, count, over = min(
+            self._known, (len(self._text), len(self._sizes), 0), key=lambda place: abs(place[0] - at)
+        )
+        if at == 0:
+            return 0
+        if at <= known:
+            left = over + len(self._text[at:known].encode())
+            while left > 0:
+                count -= 1
+                left -= self._sizes[count]
+        else:
+            left = len(self._text[known:at].encode()) - over
+            while left > 0:
+                left -= self._sizes[count]
+                count += 1
+        return count
+
+    def _split_before(self, end: int) -> int:
+        """The last place up to `end` where the text may be encoded in two parts; 0 where none is near."""
         if self._tokens.splits:
             for at in range(end, max(0, end - NEAR), -1):
-                if self._text[at : at + 1] in STOPS and self._text[at - 1].isalpha():
-                    before = self._tokens_before(at)
-                    if before is not None:
-                        return before + self._tokens.count(self._text[at:end])
-        return self._tokens.count(self._text[:end])
-
-    def _tokens_before(self, at: int) -> int | None:
-        """How many tokens cover the first `at` characters exactly; walks back from what is known."""
-        size = at if self._text.isascii() else len(self._text[:at].encode())
-        count, covered = self._known
-        while covered > size:
-            count -= 1
-            covered -= self._tokens.lengths[self._ids[count]]
-        return count if covered == size else None
+                if self._text[at : at + 1] in STOPS and _ends_word(self._text[at - 1]):
+                    return at
+        return 0
 
 
 class HuggingFaceTokens(LoadedTokens):
@@ -199,12 +286,16 @@ class HuggingFaceTokens(LoadedTokens):
 
     def measure(self, text: str) -> Measured:
         text = _clean(text)
+        return _Offsets(text, self.starts(text), self)
+
+    def starts(self, text: str) -> list[int]:
+        """The character of `text` (without surrogates) in which each token begins."""
         starts: list[int] = []
         passed = 0
         for piece in _bounded(text):
             starts += (passed + start for start, _ in self._tokenizer.encode(piece, add_special_tokens=False).offsets)
             passed += len(piece)
-        return _Offsets(text, starts, self)
+        return starts
 
     def _ids(self, piece: str) -> list[int]:
         ids: list[int] = self._tokenizer.encode(piece, add_special_tokens=False).ids
@@ -258,6 +349,19 @@ def load_tokens(path: str | Path) -> LoadedTokens:
     return fast
 
 
+def _split(text: str, least: int, most: int) -> int | None:
+    """The first place, from `least` to `most`, where `text` may be encoded in two parts by a known pattern."""
+    for found in _SPLIT.finditer(text, max(0, least - 1), most + 1):
+        if _ends_word(found[0]):
+            return found.end()
+    return None
+
+
+def _ends_word(char: str) -> bool:
+    """Whether a match of a known pattern that holds this letter or digit holds no blank or stop behind it."""
+    return char.isalpha() or "0" <= char <= "9"
+
+
 def _is_control(token: Mapping[str, Any]) -> bool:
     content = str(token["content"])
     return bool(content.strip()) and (bool(token.get("special")) or content[0] in "<[{|")
@@ -297,5 +401,7 @@ def _rebuild(spec: Mapping[str, Any], spare: HuggingFaceTokens) -> TiktokenToken
     every = "".join(map(chr, (*range(0xD800), *range(0xE000, 0x20000))))
     if encoding.decode(encoding.encode_ordinary(every)) != every:
         raise Differs("the pattern leaves characters out")
-    lengths = {token: len(content) for content, token in ranks.items()}
+    lengths = [0] * (max(ranks.values()) + 1)
+    for content, token in ranks.items():
+        lengths[token] = len(content)
     return TiktokenTokens(encoding, lengths, expression in KNOWN_PATTERNS, composes(spec.get("normalizer")), spare)

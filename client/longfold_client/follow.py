@@ -53,7 +53,8 @@ class Tail:
         try:
             fields = json.loads(message.data)
             seq, kind = int(fields["seq"]), fields["type"]
-        except (ValueError, TypeError, KeyError, RecursionError):
+            known = kind in KNOWN
+        except (ValueError, OverflowError, TypeError, KeyError, RecursionError):
             raise Damaged("an event that is not one of this interface") from None
         if kind == EventType.RECONNECT:
             self.draining = True
@@ -62,7 +63,7 @@ class Tail:
             return None
         if seq != self.last + 1:
             raise Damaged(f"event {seq} came after event {self.last}")
-        if kind not in KNOWN:
+        if not known:
             self.last = seq
             return None
         try:

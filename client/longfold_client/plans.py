@@ -5,6 +5,7 @@ no event loop.
 from __future__ import annotations
 
 import base64
+import re
 import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -46,6 +47,8 @@ IN_PARTS = 32 * 1024 * 1024
 PART = 16 * 1024 * 1024
 """bytes of each."""
 PART_TYPE = "application/offset+octet-stream"
+OFFSET = re.compile(r"[0-9]{1,19}")
+"""A number of bytes, of a file that can be; Python reads no number of more than 4,300 digits."""
 NEW_FIELDS = ("credentials", "on_document_error")
 """Of a request, unknown to a server of version 0.1.0."""
 TUS = {"tus-resumable": "1.0.0"}
@@ -364,6 +367,6 @@ def _credentials(given: Mapping[str, Mapping[str, str]] | None) -> list[dict[str
 
 def _offset(reply: Reply) -> int:
     value = reply.headers.get("upload-offset", "")
-    if not (value.isascii() and value.isdigit()):
+    if not OFFSET.fullmatch(value):
         raise ProtocolError("the reply to an upload holds no Upload-Offset.")
     return int(value)

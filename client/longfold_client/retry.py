@@ -44,9 +44,9 @@ class Retry:
         doubled = min(self.longest, self.first * 2.0 ** min(tries - 1, 60))
         if asked is None:
             return doubled * (0.5 + 0.5 * self.random())
-        if asked > self.longest_asked:
+        if not asked <= self.longest_asked:  # nor is what is no number
             return None
-        return asked + self.random() * min(1.0, doubled)
+        return max(0.0, asked) + self.random() * min(1.0, doubled)
 
 
 def parse_retry_after(value: str | None, date: str | None = None) -> float | None:

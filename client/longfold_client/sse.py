@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 LINE_END = re.compile(rb"\r\n|\r|\n")
-LONGEST_LINE = 64 * 2**20
-"""Bytes; the largest event holds one finished job, a server that sends more than this in a line is broken."""
+LONGEST = 64 * 2**20
+"""Bytes of a line, and of an event's data: the largest holds one finished job, a server that sends more is broken."""
 
 
 class BadStream(ValueError):
@@ -41,10 +41,11 @@ class EventParser:
         self._first = True
         self._name = ""
         self._data: list[str] = []
+        self._held = 0
         self._id = ""
 
     def feed(self, piece: bytes) -> Iterator[ServerSentEvent]:
-        """The events completed by `piece`. Raises BadStream for a line beyond LONGEST_LINE."""
+        """The events completed by `piece`. Raises BadStream for a line or an event beyond LONGEST."""
         for line in self._lines(piece):
             event = self._line(line)
             if event is not None:
@@ -62,8 +63,8 @@ class EventParser:
             yield bytes(self._partial) + line if self._partial else line
             self._partial.clear()
         self._partial += rest
-        if len(self._partial) > LONGEST_LINE:
-            raise BadStream(f"a line of more than {LONGEST_LINE} bytes")
+        if len(self._partial) > LONGEST:
+            raise BadStream(f"a line of more than {LONGEST} bytes")
 
     def _line(self, line: bytes) -> ServerSentEvent | None:
         if self._first:
@@ -75,18 +76,20 @@ class EventParser:
         value = raw.removeprefix(b" ").decode("utf-8", "replace")
         if name == b"data":
             self._data.append(value)
+            self._held += len(raw) + 1
+            if self._held > LONGEST:
+                raise BadStream(f"an event of more than {LONGEST} bytes")
         elif name == b"event":
             self._name = value
         elif name == b"id" and "\0" not in value:
             self._id = value
         elif name == b"retry" and value.isascii() and value.isdigit():
-            self.retry = int(value) / 1000
+            self.retry = float(value) / 1000  # of too many digits: for ever, where int() gives up
         return None
 
     def _dispatch(self) -> ServerSentEvent | None:
         if not self._data and not self._name:
             return None
         event = ServerSentEvent(self._name or "message", "\n".join(self._data), self._id)
-        self._name = ""
-        self._data = []
+        self._name, self._data, self._held = "", [], 0
         return event

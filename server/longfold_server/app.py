@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -25,6 +26,7 @@ from longfold_server.ingest import DocumentStore
 from longfold_server.jobs.bell import Bell
 from longfold_server.jobs.connection import close, connect
 from longfold_server.metrics import Metrics
+from longfold_server.patience import Patience
 from longfold_server.previews import Previews
 from longfold_server.resources import (
     CHUNK_THREADS,
@@ -170,7 +172,7 @@ async def _running(held: Resources) -> AsyncIterator[None]:
         loops["worker"] = held.worker.run
     if held.dispatcher is not None:
         loops["webhooks"] = held.dispatcher.run
-    held.tasks = [asyncio.create_task(_logged(name, run), name=name) for name, run in loops.items()]
+    held.tasks = [asyncio.create_task(_lasting(name, run), name=name) for name, run in loops.items()]
     try:
         yield
     finally:
@@ -186,12 +188,15 @@ async def _call_on_drain(held: Resources) -> None:
     held.bell.ring_all()
 
 
-async def _logged(name: str, run: Callable[[], Awaitable[None]]) -> None:
-    try:
-        await run()
-    except Exception:
-        log.exception("task_broke", extra={"task": name})
-        raise
+async def _lasting(name: str, run: Callable[[], Awaitable[None]]) -> None:
+    """Runs a loop until it ends; one that breaks is begun again after a pause, since nobody else would."""
+    async with Patience(math.inf) as patience:
+        while True:
+            try:
+                return await run()
+            except Exception as error:
+                log.exception("task_broke", extra={"task": name})
+                await patience.rest(type(error).__name__)
 
 
 def _openapi(app: FastAPI) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 ServerError
 ├── ConfigError            the service cannot start with these settings
 ├── StoreUnavailable       Redis cannot be reached or refuses writes; try again
-├── DocumentsUnavailable   the documents' bucket cannot be reached or refuses; try again
+├── DocumentsUnavailable   the documents' bucket cannot be reached or refuses, or the disk is full; try again
 ├── LeaseLost              another worker owns the job: whatever was computed must be dropped
 ├── JobCancelled           the job was cancelled while it was worked on
 ├── Interrupted            the worker is stopping: the job goes back to the queue
@@ -33,7 +33,7 @@ class StoreUnavailable(ServerError, ConnectionError):
 
 
 class DocumentsUnavailable(ServerError, ConnectionError):
-    """The documents' bucket cannot be reached or refuses."""
+    """The documents' bucket cannot be reached or refuses, or the disk is full."""
 
 
 class LeaseLost(ServerError):

@@ -16,6 +16,7 @@ from longfold_client.types import DocumentInfo, DocumentPreview, DocumentText, O
 from longfold_server.answering.chunks import UpTo
 from longfold_server.answering.links import deep_link
 from longfold_server.ingest.documents import DocumentStore
+from longfold_server.turns import Turns
 
 OUTLINE = 200
 """Marks that are shown; all are counted."""
@@ -36,14 +37,16 @@ class Previews:
         self._documents = documents
         self._tokens = tokens
         self._chunk_tokens = chunk_tokens
-        self._counting = asyncio.Lock()
+        self._counting = Turns(1)
         self._counted: dict[tuple[str, int], tuple[int, int]] = {}
 
-    async def preview(self, document: DocumentInfo, chunk_tokens: int | None = None) -> DocumentPreview:
-        """The preview of a stored document, cut into chunks of `chunk_tokens`. Raises `DocumentError`
-        (`document_unknown_id`), `DocumentsUnavailable`."""
+    async def preview(
+        self, document: DocumentInfo, chunk_tokens: int | None = None, *, scope: str = ""
+    ) -> DocumentPreview:
+        """The preview of a stored document, cut into chunks of `chunk_tokens`; every `scope` has its turn at the
+        counting. Raises `DocumentError` (`document_unknown_id`), `DocumentsUnavailable`."""
         budget = chunk_tokens or self._chunk_tokens
-        counted = None if budget is None else await self._count(document, budget)
+        counted = None if budget is None else await self._count(document, budget, scope)
         marks, outline = await asyncio.to_thread(self._outline, document.document_id)
         return DocumentPreview(
             document=document,
@@ -60,12 +63,12 @@ class Previews:
         """Characters `start` to `end` of a stored document, fewer where it ends, as a citation would show them."""
         return await asyncio.to_thread(self._text, document, start, end)
 
-    async def _count(self, document: DocumentInfo, budget: int) -> tuple[int, int] | None:
+    async def _count(self, document: DocumentInfo, budget: int, scope: str) -> tuple[int, int] | None:
         """(tokens, chunks)."""
         tokens = self._tokens
         if tokens is None:
             return None
-        async with self._counting:
+        async with self._counting.turn(scope):
             key = (document.document_id, budget)
             if key not in self._counted:
                 self._counted[key] = await asyncio.to_thread(self._cut, tokens, document, budget)

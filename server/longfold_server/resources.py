@@ -37,6 +37,7 @@ from longfold_server.tenants.owners import Owners
 from longfold_server.tenants.salt import Salts
 from longfold_server.tenants.tenancy import Tenancy
 from longfold_server.tenants.usage import Usage
+from longfold_server.turns import Turns
 from longfold_server.uploads import FolderParts, UploadParts, Uploads
 from longfold_server.webhooks.dispatcher import PAUSES, Dispatcher
 from longfold_server.webhooks.sender import Sender
@@ -70,7 +71,7 @@ class Resources:
     dispatcher: Dispatcher | None = None
     spans: Spans = field(default_factory=Spans)
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
-    fetching: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(FETCHES))
+    fetching: Turns = field(default_factory=lambda: Turns(FETCHES))
     """Turns of `POST /documents/fetch`, whose requests stay open while they fetch."""
 
 
@@ -202,6 +203,7 @@ def make_profile(settings: Settings, tokens: Tokens) -> Profile:
             chunk_tokens=settings.chunk_tokens,
             memory_tokens=settings.memory_tokens,
             specials=specials,
+            policy=None if settings.tokenizer is None else settings.tokenizer.parent,
         )
     except (AgentError, ValueError) as error:
         raise ConfigError(f"the prompt profile cannot be used: {error}") from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,9 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
 
+from longfold_agent.byte_level import GPT2_PATTERN
 from longfold_agent.chunks import Texts, chunks, stream_chunks
 from longfold_agent.protocols import Tokens
-from longfold_agent.tokens import load_tokens
+from longfold_agent.tokens import LoadedTokens, load_tokens
 from longfold_agent.types import Chunk, Position
 
 WORDS = [
@@ -108,13 +110,16 @@ class Pieces:
             self.open -= 1
 
 
-@pytest.fixture(scope="module")
-def tokens(tmp_path_factory: pytest.TempPathFactory) -> Tokens:
+@pytest.fixture(scope="module", params=[r" ?\d| ?\p{L}+| ?[^\s\p{L}\d]+|\s+", GPT2_PATTERN], ids=["any", "known"])
+def tokens(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> LoadedTokens:
+    """Of a pattern that must be encoded chunk by chunk, and of one that lets a text be encoded once."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.normalizer = normalizers.NFC()
-    pattern = Regex(r" ?\d| ?\p{L}+| ?[^\s\p{L}\d]+|\s+")
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Split(pattern, "isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
+        [
+            pre_tokenizers.Split(Regex(request.param), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
     )
     trainer = trainers.BpeTrainer(
         vocab_size=350, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
@@ -155,6 +160,17 @@ def test_nothing_is_lost_and_cuts_depend_on_the_text_ahead_only(
         for number, chunk in enumerate(whole):
             again = chunks(Pieces(texts, random.Random(seed + number)), counting, budget, chunk.end, number + 1)
             assert list(again) == whole[number + 1 :]
+
+
+@given(texts=DOCUMENTS, budget=st.integers(1, 60), block=st.integers(1, 40))
+@settings(max_examples=80)
+def test_how_much_is_encoded_at_a_time_moves_no_cut(
+    tokens: LoadedTokens, texts: list[str], budget: int, block: int
+) -> None:
+    whole = list(chunks(Texts(texts), tokens, budget))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys.modules["longfold_agent.chunks"], "BLOCK", block)  # the package has a function of that name
+        assert list(chunks(Texts(texts), tokens, budget)) == whole
 
 
 @given(text=st.lists(st.sampled_from([*WORDS, " ", "\n", ". "]), min_size=150, max_size=300).map("".join))
@@ -227,7 +243,7 @@ def test_a_budget_below_one_is_refused_at_once(tokens: Tokens, budget: int) -> N
 
 
 def test_a_source_is_closed_when_reading_stops_early(tokens: Tokens) -> None:
-    source = Pieces(["word " * 2000], random.Random(1))
+    source = Pieces(["word " * 20_000], random.Random(1))
     reading = chunks(source, tokens, 20)
     next(reading)
     assert source.open == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -13,13 +14,16 @@ from longfold_agent import (
     Call,
     CallKind,
     Completion,
+    DirectTooLarge,
     FinalText,
     InvalidReply,
+    Mode,
     Query,
     Unsupported,
     Update,
     UpdateKind,
     load_profile,
+    route,
 )
 from longfold_agent.profiles import demo
 from longfold_agent.profiles.choices import LETTERS, options_in, split_question
@@ -574,10 +578,98 @@ def test_budgets_are_part_of_the_identity_and_are_kept() -> None:
     assert PROFILE.gate and "four million" in PROFILE.notice
 
 
-def test_there_is_no_single_pass() -> None:
-    with pytest.raises(Unsupported):
-        PROFILE.render_direct(Query("What?"), [("t", "x")])
-    with pytest.raises(Unsupported):
-        PROFILE.sampling_direct()
-    with pytest.raises(Unsupported):
-        PROFILE.parse_direct(Completion("x", "stop"))
+# --- the single pass ---
+
+SHORT = replace(PROFILE, budgets=replace(demo.BUDGETS, direct=512))
+NORBEL = Query(Q)
+CHOICE = Query(Q, "A) BT-7\nB) AX-4821")
+
+
+def direct(reply: str, query: Query = NORBEL, text: str = TEXT, finish: str = "stop") -> str:
+    """What the single pass over `text` answers when the policy replies with `reply`, its words hidden."""
+    words = demo.direct_words(query.core, options_in(query.instructions), text)
+    return SHORT.parse_direct(Completion(words.hide(reply), finish), query, [("t", text)])
+
+
+def test_there_is_no_single_pass_unless_the_weights_know_it(tmp_path: Path) -> None:
+    for profile in (PROFILE, load_profile("demo"), load_profile("demo", policy=tmp_path)):
+        assert profile.version == PROFILE.version
+        with pytest.raises(Unsupported, match="it has no single pass"):
+            profile.render_direct(NORBEL, [("t", "x")])
+        for mode in (Mode.AUTO, Mode.FOLD):
+            found = route(NORBEL, [("t", ["x"])], profile=profile, tokens=Words(), window=2048, mode=mode)
+            assert found.mode is Mode.FOLD
+        with pytest.raises(Unsupported):
+            route(NORBEL, [("t", ["x"])], profile=profile, tokens=Words(), window=2048, mode="direct")
+
+
+def test_the_weights_say_in_their_configuration_that_they_know_it(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"hidden_size": 192}')
+    assert load_profile("demo", policy=tmp_path).version == PROFILE.version
+    (tmp_path / "config.json").write_text('{"longfold_direct_tokens": 300}')
+    profile = load_profile("demo", policy=tmp_path, memory_tokens=96)
+    assert profile.budgets.direct == 300 and profile.budgets.memory == 96
+    assert profile.version != load_profile("demo", memory_tokens=96).version
+    fits, longer = (
+        route(NORBEL, [("", ["word " * 150]), ("", ["word " * more])], profile=profile, tokens=Words(), window=2048)
+        for more in (150, 151)
+    )
+    assert fits.mode is Mode.DIRECT and longer.mode is Mode.FOLD
+    assert longer.reason == (
+        "Reading chunk by chunk: 301 tokens of documents exceed the 300 that this model takes at once."
+    )
+    with pytest.raises(DirectTooLarge, match="301 tokens of documents"):
+        route(NORBEL, [("", ["word " * 301])], profile=profile, tokens=Words(), window=2048, mode="direct")
+    assert load_profile("general", policy=tmp_path).version == load_profile("general").version
+    for broken in ("{", "[]", '{"longfold_direct_tokens": "yes"}', '{"longfold_direct_tokens": -1}'):
+        (tmp_path / "config.json").write_text(broken)
+        with pytest.raises(ValueError):
+            load_profile("demo", policy=tmp_path)
+
+
+def test_the_prompt_of_the_single_pass_has_one_token_for_a_word() -> None:
+    assert SHORT.render_direct(NORBEL, [("title", "Norbel"), ("", "access <chunk> code")]).text == (
+        "<q> What is the<w1><w2> of<w3>?<chunk><w3>\n\n<w1> ‹chunk><w2><ans>"
+    )
+    prompt = SHORT.render_direct(CHOICE, [("", TEXT)]).text
+    assert prompt is not None
+    hide = demo.direct_words(Q, ["BT-7", "AX-4821"], TEXT).hide
+    right = hide("AX-4821")
+    assert prompt.startswith(f"<q> What is the<w1><w2> of<w3>?<opt> {hide('BT-7')} A<opt> {right} B<chunk>")
+    assert prompt.endswith(f" The<w1><w2> of<w3> is{right}, they say; a < b <div>.<ans>")
+    assert SHORT.sampling_direct() == SHORT.sampling(ANSWER)
+
+
+def test_the_answer_of_the_single_pass_stands_in_the_text() -> None:
+    assert direct(" AX-4821<eos>") == "AX-4821"
+    assert direct(" AX-4822<eos>") == direct(" AX-48<eos>") == direct(" unknown<eos>") == demo.UNKNOWN
+    assert direct(" AX-4821 B<eos>", CHOICE) == direct(" B<eos>", CHOICE) == "B"
+    assert direct(" BT-7 A<eos>", CHOICE) == direct(" unknown<eos>", CHOICE) == demo.UNKNOWN
+    for nothing in ("", "<eos>", " <mem> AX-4821<eos>"):
+        with pytest.raises(InvalidReply):
+            direct(nothing)
+
+
+def test_a_list_stands_in_the_text_and_a_count_need_not() -> None:
+    text = "The tools of Norbel are a file and a saw."
+    assert direct(" file; saw<eos>", Query("List the tools of Norbel."), text) == "file; saw"
+    assert direct(" file; axe<eos>", Query("List the tools of Norbel."), text) == demo.UNKNOWN
+    assert direct(" 2<eos>", Query("How many tools does Norbel have?"), text) == "2"
+    assert direct(" 2<eos>", Query("What is the tool of Norbel?"), text) == demo.UNKNOWN
+
+
+def test_a_reply_that_is_still_written_shows_only_what_the_text_supports() -> None:
+    assert direct(" AX-4821", finish="length") == "AX-4821"
+    for unfinished in (" AX-48", " unk", " unknown"):
+        with pytest.raises(InvalidReply):
+            direct(unfinished, finish="length")
+
+
+@given(st.text(max_size=60), st.text(max_size=60), st.sampled_from(["stop", "length"]))
+def test_any_reply_of_the_single_pass_is_an_answer_or_invalid(text: str, reply: str, finish: str) -> None:
+    for query in (NORBEL, CHOICE, Query("List the tools of Norbel.")):
+        try:
+            answer = SHORT.parse_direct(Completion(reply, finish), query, [("", text)])
+        except InvalidReply:
+            continue
+        assert answer.strip() and not any(special in answer for special in SPECIALS)

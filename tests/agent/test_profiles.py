@@ -193,10 +193,10 @@ def test_answers_are_text_or_invalid(profile: Profile, text: str, finish: str) -
         reply = profile.parse(ANSWER, completion, "", Words())
     except InvalidReply:
         with pytest.raises(InvalidReply):
-            profile.parse_direct(completion)
+            profile.parse_direct(completion, Query("q"), ())
         return
     assert isinstance(reply, FinalText) and reply.text.strip() == reply.text != ""
-    assert profile.parse_direct(completion) == reply.text
+    assert profile.parse_direct(completion, Query("q"), ()) == reply.text
 
 
 def test_the_answer_is_what_follows_the_reasoning() -> None:

@@ -262,6 +262,18 @@ def test_a_server_that_takes_parts_and_keeps_none_is_not_asked_for_ever(
         client.upload(b"x" * 11)
 
 
+@pytest.mark.parametrize("offset", ["", "-1", "x", "²", "9" * 4301])
+def test_an_offset_that_is_none_is_a_protocol_error(
+    client: Any, service: Any, monkeypatch: pytest.MonkeyPatch, offset: str
+) -> None:
+    monkeypatch.setattr(plans, "IN_PARTS", 10)
+    service.script("POST /uploads", lambda: at(0, 201))
+    reply = Response(status_code=204, headers={"upload-offset": offset})
+    service.script("PATCH /uploads", lambda: reply)
+    with pytest.raises(ProtocolError, match="Upload-Offset"):
+        client.upload(b"x" * 11)
+
+
 def test_a_server_that_loses_parts_again_and_again_is_not_asked_for_ever(
     client: Any, service: Any, replies: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -99,6 +99,8 @@ def test_a_gap_that_stays_is_an_error_for_events_but_not_for_answer(client: Any,
         b"data: {}\n\n",
         b'data: {"seq": 2, "type": "step", "at": "never"}\n\n',
         b'data: {"seq": null, "type": 1}\n\n',
+        b'data: {"seq": 1e999, "type": "step"}\n\n',
+        b'data: {"seq": 2, "type": ["step"]}\n\n',
     ],
 )
 def test_junk_is_no_event(client: Any, service: Any, junk: bytes) -> None:

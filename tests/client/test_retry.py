@@ -31,6 +31,12 @@ def test_retry_after_is_a_floor_and_a_long_one_is_not_waited_for() -> None:
     assert retry.pause(1, asked=3600.0) is None
 
 
+@pytest.mark.parametrize(("asked", "given_up"), [(-5.0, False), (float("nan"), True), (float("inf"), True)])
+def test_a_time_to_wait_that_is_none(asked: float, given_up: bool) -> None:
+    pause = Retry(random=lambda: 0.0).pause(1, asked=asked)
+    assert pause is None if given_up else pause == 0.0
+
+
 @pytest.mark.parametrize(
     ("value", "seconds"),
     [("3", 3.0), (" 0 ", 0.0), ("1.5", 1.5), (None, None), ("soon", None), ("-1", None), ("", None), ("²", None)],

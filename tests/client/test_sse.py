@@ -37,17 +37,31 @@ def test_byte_order_mark_bad_ids_and_retry() -> None:
     assert parser.retry == 1.5
 
 
+def test_a_wish_beyond_all_numbers_is_for_ever() -> None:
+    parser = EventParser()
+    assert list(parser.feed(b"retry: " + b"9" * 4301 + b"\n\n")) == []
+    assert parser.retry == float("inf")
+
+
 def test_only_one_space_is_taken_from_a_value() -> None:
     assert parse(b"data:  x\n\n")[0].data == " x"
 
 
 def test_an_endless_line_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sse, "LONGEST_LINE", 1000)
+    monkeypatch.setattr(sse, "LONGEST", 1000)
     with pytest.raises(BadStream):
         parse(b"data: " + b"x" * 2000)
 
 
 LINES = st.lists(st.text(st.characters(exclude_characters="\r\n", exclude_categories=["Cs"]), max_size=12), max_size=4)
+
+
+def test_an_endless_event_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sse, "LONGEST", 100)
+    parser = EventParser()
+    with pytest.raises(BadStream):
+        for _ in range(100):
+            list(parser.feed(b"data: 0123456789\n"))
 
 
 @given(st.lists(LINES, max_size=5), st.sampled_from(["\n", "\r", "\r\n"]), st.data())

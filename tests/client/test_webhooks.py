@@ -38,14 +38,26 @@ def test_one_of_several_secrets_and_of_several_signatures_suffices() -> None:
     ("changed", "age"),
     [
         ({"Webhook-Id": "msg_2"}, 0),
+        ({"Webhook-Id": "msg_1\udcff"}, 0),
         ({"Webhook-Timestamp": "soon"}, 0),
         ({"Webhook-Signature": "v1,AAAA"}, 0),
+        ({"Webhook-Signature": "v1,\udcff"}, 0),
         ({"Webhook-Signature": "v2"}, 0),
         ({"Webhook-Signature": ""}, 0),
         ({}, 301),
         ({}, -3600),
     ],
-    ids=["id", "no time", "signature", "version", "no signature", "old", "from the future"],
+    ids=[
+        "id",
+        "id of no text",
+        "no time",
+        "signature",
+        "signature of no text",
+        "version",
+        "no signature",
+        "old",
+        "from the future",
+    ],
 )
 def test_headers_that_are_not_right(changed: dict[str, str], age: float) -> None:
     with pytest.raises(WebhookInvalid):

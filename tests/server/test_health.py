@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import random
+
+import pytest
+
 from longfold_agent.engines.scripted import ScriptedEngine
 from longfold_agent.errors import EngineUnavailable
+from longfold_server.ending import end
+from longfold_server.ingest import DocumentStore
+from longfold_server.jobs.bell import Bell
 
 
 async def test_ready_and_alive(start):
@@ -11,7 +18,8 @@ async def test_ready_and_alive(start):
         assert (await service.client.get("/livez")).json() == {"status": "ok"}
         reply = await service.client.get("/readyz")
         assert reply.status_code == 200
-        assert reply.json()["checks"] == {"draining": "no", "store": "ok", "engine": "ok", "worker": "ok"}
+        loops = {"bell": "ok", "expiry": "ok", "worker": "ok"}
+        assert reply.json()["checks"] == {"draining": "no", "store": "ok", "engine": "ok", **loops}
 
 
 async def test_not_ready_without_the_engine_and_while_draining(start, monkeypatch):
@@ -29,6 +37,38 @@ async def test_not_ready_without_the_engine_and_while_draining(start, monkeypatc
         reply = await service.client.get("/readyz")
         assert reply.status_code == 503 and reply.json()["checks"]["draining"] == "yes"
         assert (await service.client.get("/livez")).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("name", "owner", "step"), [("bell", Bell, "_hear"), ("expiry", DocumentStore, "forget_notes")]
+)
+async def test_a_loop_that_breaks_says_why_and_goes_on(start, until, monkeypatch, caplog, name, owner, step):
+    whole, calls = getattr(owner, step), []
+
+    def broken_once(*args):
+        calls.append(args)
+        if len(calls) == 1:
+            raise TypeError("not foreseen")
+        return whole(*args)
+
+    async def called_again():
+        return len(calls) > 1
+
+    monkeypatch.setattr(owner, step, broken_once)
+    monkeypatch.setattr(random, "uniform", lambda low, high: low)  # the first look is due at once
+    async with start() as service:
+        await until(called_again)
+        [told] = [record for record in caplog.records if record.message == "task_broke"]
+        assert told.task == name and "not foreseen" in str(told.exc_info[1])
+        assert (await service.client.get("/readyz")).json()["checks"][name] == "ok"
+
+
+@pytest.mark.parametrize("name", ["bell", "expiry"])
+async def test_not_ready_without_a_loop(start, name):
+    async with start() as service:
+        await end(*(task for task in service.app.state.resources.tasks if task.get_name() == name))
+        reply = await service.client.get("/readyz")
+        assert reply.status_code == 503 and reply.json()["checks"][name] == "ended"
 
 
 async def test_a_worker_without_the_api_has_probes_only(start):

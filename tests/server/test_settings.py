@@ -109,3 +109,14 @@ def test_a_worker_says_what_it_lacks(tmp_path, words):
         make_tokens(Settings(tokenizer=tmp_path / "missing.json"))
     with pytest.raises(ConfigError, match="profile"):
         make_profile(Settings(profile_templates=tmp_path / "missing"), words)
+
+
+def test_the_policy_beside_the_tokenizer_says_whether_it_knows_the_single_pass(tmp_path, words):
+    settings = Settings(profile="demo", tokenizer=tmp_path / "tokenizer.json")
+    assert make_profile(settings, words).budgets.direct == 0
+    (tmp_path / "config.json").write_text('{"longfold_direct_tokens": 512}')
+    assert make_profile(settings, words).budgets.direct == 512
+    assert make_profile(Settings(profile="demo"), words).budgets.direct == 0
+    (tmp_path / "config.json").write_text('{"longfold_direct_tokens": "many"}')
+    with pytest.raises(ConfigError, match="must be a number of tokens"):
+        make_profile(settings, words)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from longfold_training.recipes import Recipe, load
+from longfold_training.recipes import Recipe, Reinforce, Select, load
 
 SCRIPT = Path(__file__).parents[2] / "training" / "runs" / "demo.sh"
 STAND_IN = """#!/usr/bin/env bash
@@ -26,12 +26,13 @@ esac
 """
 
 
-def commands(tmp_path: Path, times: int) -> list[list[str]]:
+def commands(tmp_path: Path, times: int, **settings: str) -> list[list[str]]:
     """The commands of the script, run `times` in the same folder."""
     stand_in, notes = tmp_path / "train", tmp_path / "notes"
     stand_in.write_text(STAND_IN)
     stand_in.chmod(0o755)
     told = {"RUN": "out", "SEED": "3", "STEPS": "2", "TRAIN": str(stand_in), "NOTES": str(notes)}
+    told |= settings
     for _ in range(times):
         subprocess.run([SCRIPT], cwd=tmp_path, env={**os.environ, **told}, check=True, capture_output=True)
     return [line.rstrip("\t").split("\t") for line in notes.read_text().splitlines()]
@@ -70,6 +71,28 @@ def test_the_stages_are_the_papers(asked: list[list[str]]) -> None:
     evaluated = [path.name for path in trained if path.parent.name == "evaluate"]
     assert evaluated == ["warm", *order]
     assert len(names) == len(set(trained)) - 1
+
+
+@pytest.mark.parametrize(
+    ("config", "reading", "lengths"),
+    [("{}", "fold", [128, 192, 256, 256]), ('{"longfold_direct_tokens": 512}', "direct", [128, 256, 512, 512])],
+)
+def test_full_context_is_a_single_pass_where_the_weights_know_it(
+    config: str, reading: str, lengths: list[int], tmp_path: Path
+) -> None:
+    (tmp_path / "warm").mkdir()
+    (tmp_path / "warm" / "config.json").write_text(config)
+    asked = [command for command in commands(tmp_path, 1, WARM="warm") if command[0] == "run"]
+    for part, count in (("full-context-", Reinforce), ("select-", Select)):
+        found = []
+        for command in asked:
+            recipe = recipe_of(command)
+            if isinstance(recipe, count) and "memory" not in command[command.index("--out") + 1]:
+                assert part in command[command.index("--out") + 1]
+                assert recipe.reading == reading
+                assert recipe.limits.chunk_tokens == (None if reading == "direct" else recipe.limits.input_tokens)
+                found.append(recipe.limits.input_tokens)
+        assert found == lengths
 
 
 def test_given_again_every_stage_decides_for_itself_whether_it_is_finished(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from threading import Event
 from types import FrameType
@@ -28,19 +29,25 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", required=True)
     demo = commands.add_parser(
         "demo",
-        help="train the demo policy from nothing on this machine's CPU",
-        description="Train the demo policy from nothing on this machine's CPU. Ctrl-C stops after the present step and "
-        "leaves a checkpoint from which --resume goes on.",
+        help="train the demo policy on this machine's CPU",
+        description="Train the demo policy on this machine's CPU, from nothing or with --start. Ctrl-C stops after the "
+        "present step and leaves a checkpoint from which --resume goes on.",
     )
     demo.add_argument(
         "--out", type=Path, required=True, metavar="DIR", help="run folder; the policy is written to DIR/policy"
+    )
+    demo.add_argument(
+        "--start",
+        type=Path,
+        metavar="POLICY",
+        help="go on from this policy: teach it lists, counts, two hops and the single pass as well",
     )
     demo.add_argument("--seed", type=int, default=0, help="everything random follows from it (default %(default)s)")
     demo.add_argument("--threads", type=_positive, default=2, help="cores to use (default %(default)s)")
     demo.add_argument(
         "--resume",
         action="store_true",
-        help="go on from the checkpoints in DIR; --seed and --threads must be as the run began with",
+        help="go on from the checkpoints in DIR; --seed, --threads and --start must be as the run began with",
     )
     _stage_commands(commands)
     return top
@@ -149,8 +156,9 @@ def _demo(given: argparse.Namespace) -> int:
 
     console = Console(stderr=True)
     console.print("Preparing the text and the tokenizer (about half a minute).")
-    run = Run(given.out, Config(seed=given.seed, threads=given.threads), resume=given.resume)
-    config = run.config
+    make = Config if given.start is None else partial(Config.further, given.start)
+    config = make(seed=given.seed, threads=given.threads)
+    run = Run(given.out, config, resume=given.resume, start=given.start)
     with _interrupts() as asked, _progress(console) as progress:
         task = progress.add_task("training", total=config.steps, completed=run.step, note="")
         for row in run.train(stopped=asked.is_set):
@@ -160,9 +168,10 @@ def _demo(given: argparse.Namespace) -> int:
     if run.step < config.steps:
         console.print(f"Stopped after step {run.step}; go on with --resume.")
         return INTERRUPTED
-    figures = validate(run.policy, run.tokenizer, config.stages[-1][0], "train", 6, config.ordinary, config.families)
-    card = model_card(config.shape, run.step, run.tokens, config.seed, figures)
-    folder = export(run.policy, run.tokenizer, given.out / "policy", card)
+    mix = (config.ordinary, config.families, config.direct)
+    figures = validate(run.policy, run.tokenizer, config.stages[-1][0], "train", 6, *mix)
+    card = model_card(config.shape, run.step, run.tokens, config.seed, figures, further=bool(config.start))
+    folder = export(run.policy, run.tokenizer, given.out / "policy", card, direct=config.direct_tokens)
     console.print(f"Policy written to {folder}")
     return 0
 

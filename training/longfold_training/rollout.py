@@ -73,6 +73,11 @@ class _Reading:
     chunks: tuple[Chunk, ...]
     """Of the documents, for FOLD."""
 
+    @property
+    def documents(self) -> list[tuple[str, str]]:
+        """Title and text of each."""
+        return [(document.title, document.text) for document in self.problem.documents]
+
 
 @dataclass(frozen=True, slots=True)
 class _Attempt:
@@ -184,14 +189,13 @@ class Collector:
             return []
         requests = []
         for attempt in attempts:
-            documents = [(document.title, document.text) for document in attempt.reading.problem.documents]
-            prompt = attempt.profile.render_direct(attempt.reading.query, documents)
+            prompt = attempt.profile.render_direct(attempt.reading.query, attempt.reading.documents)
             requests.append(Request(prompt, attempt.profile.sampling_direct(), want_ids=True))
         ended = []
         for attempt, completion in zip(attempts, await self._engine.complete(requests), strict=True):
             answer = failure = ""
             try:
-                answer = attempt.profile.parse_direct(completion)
+                answer = attempt.profile.parse_direct(completion, attempt.reading.query, attempt.reading.documents)
             except InvalidReply as error:
                 failure = str(error)
             ended.append(_Ended((completion,), (None,), answer, failure))

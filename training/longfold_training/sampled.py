@@ -69,8 +69,8 @@ class Sampled:
     def parse(self, call: Call, completion: Completion, text: str, tokens: Tokens) -> Reply:
         return self.profile.parse(call, completion, text, tokens)
 
-    def parse_direct(self, completion: Completion) -> str:
-        return self.profile.parse_direct(completion)
+    def parse_direct(self, completion: Completion, query: Query, documents: Sequence[tuple[str, str]]) -> str:
+        return self.profile.parse_direct(completion, query, documents)
 
     def _explore(self, served: Sampling, call: str, attempt: int) -> Sampling:
         as_served = self.temperature == 0 and attempt > 0

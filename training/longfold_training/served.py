@@ -23,6 +23,10 @@ def served(folder: Path, profile: str, limits: Limits) -> tuple[LoadedTokens, Pr
     if profile == "demo" and tokens.specials[: len(SPECIALS)] != SPECIALS:
         raise CheckpointError(f"{folder} has another tokenizer than the demo policies: their special tokens differ")
     made = profiles.load(
-        profile, chunk_tokens=limits.chunk_tokens, memory_tokens=limits.memory_tokens, specials=tokens.specials
+        profile,
+        chunk_tokens=limits.chunk_tokens,
+        memory_tokens=limits.memory_tokens,
+        specials=tokens.specials,
+        policy=folder,
     )
     return tokens, made

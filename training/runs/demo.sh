@@ -49,10 +49,12 @@ problems() {
   stage "$1" demo/problems "start=$WARM" "chunks=$2" "chunk_tokens=$3" ${DOCUMENTS:+"documents=$DOCUMENTS"}
 }
 
-# select_for NAME START DATA CHUNK INPUT: of the data for a stage, what the policy before it answers sometimes. What it always
-# answers, which on short texts is most, has no gradient.
+# select_for NAME START DATA [KEY=VALUE ...]: of the data for a stage, what the policy before it answers sometimes. What it
+# always answers, which on short texts is most, has no gradient.
 select_for() {
-  stage "$1" demo/select "start=$2" "data=$RUN/$3/problems.jsonl" "limits.chunk_tokens=$4" "limits.input_tokens=$5"
+  local name=$1 start=$2 data=$3
+  shift 3
+  stage "$name" demo/select "start=$start" "data=$RUN/$data/problems.jsonl" "$@"
 }
 
 # 1. Warm start: imitation of a programmatic teacher, from random weights.
@@ -63,20 +65,24 @@ fi
 stage problems-test demo/problems-test "start=$WARM" ${DOCUMENTS:+"documents=$DOCUMENTS"}
 evaluate warm "$WARM"
 
-# 2. Full-context RL on growing lengths. The demo policy has no single pass: its whole text is one chunk.
+# 2. Full-context RL on growing lengths: in a single pass where the weights say that they know it, else the whole text is one
+# chunk.
+reading=fold lengths="128 192 256"
+if grep -qs '"longfold_direct_tokens"' "$WARM/config.json"; then reading=direct lengths="128 256 512"; fi
 start=$WARM
-for length in 128 192 256; do
+for length in $lengths; do
   number=$((${number:-0} + 1))
+  whole=("reading=$reading" "limits.input_tokens=$length")
+  if [ "$reading" = fold ]; then whole+=("limits.chunk_tokens=$length"); fi
   problems "problems-$number" "[1, 1]" "$((length - 16))"   # some room: a service cuts by rules of its own
-  select_for "select-$number" "$start" "problems-$number" "$length" "$length"
-  reinforce "full-context-$number" demo/full-context "$start" "select-$number" \
-    "limits.chunk_tokens=$length" "limits.input_tokens=$length"
+  select_for "select-$number" "$start" "problems-$number" "${whole[@]}"
+  reinforce "full-context-$number" demo/full-context "$start" "select-$number" "${whole[@]}"
   start=$RUN/full-context-$number/policy
 done
 
 # 3. Memory RL on documents of several chunks, from stage 3.
 problems problems-memory "[2, 6]" 240
-select_for select-memory "$start" problems-memory 256 2048
+select_for select-memory "$start" problems-memory limits.chunk_tokens=256 limits.input_tokens=2048
 reinforce memory demo/memory "$start" select-memory
 
 # 4. SCE merge of the memory expert and stage 3; their common ancestor is the warm start.
@@ -84,8 +90,8 @@ stage merge demo/merge "base=$WARM" "sources=[\"$start\", \"$RUN/memory/policy\"
 evaluate merge "$RUN/merge/policy"
 
 # 5. Full-context RL once more, from the merge.
-select_for select-4 "$RUN/merge/policy" problems-3 256 256
-reinforce full-context-4 demo/full-context "$RUN/merge/policy" select-4
+select_for select-4 "$RUN/merge/policy" problems-3 "${whole[@]}"
+reinforce full-context-4 demo/full-context "$RUN/merge/policy" select-4 "${whole[@]}"
 
 # 6. The policy as it is served, and the report.
 stage export demo/export "start=$RUN/full-context-4/policy"

@@ -26,6 +26,7 @@ def load(
     chunk_tokens: int | None = None,
     memory_tokens: int | None = None,
     specials: tuple[str, ...] = (),
+    policy: Path | None = None,
 ) -> Profile:
     """The profile `name`, one of `NAMES`.
 
@@ -34,9 +35,11 @@ def load(
     chunk_tokens, memory_tokens: budgets in place of the profile's own. A larger memory makes the read's output as much
     larger.
     specials: the served tokenizer's special tokens, neutralised in documents besides the known ones.
+    policy: folder of the served policy; `demo` has a single pass only where its config.json says that the weights know
+    it (`demo.direct_tokens`).
 
-    Raises ValueError for an unknown name or a budget below 1, `TemplateError` for unusable templates, `Unsupported` for
-    templates given to `demo`.
+    Raises ValueError for an unknown name, a budget below 1 or an unusable config.json, `TemplateError` for unusable
+    templates, `Unsupported` for templates given to `demo`.
     """
     if name not in NAMES:
         raise ValueError(f"unknown profile {name!r}: choose one of {', '.join(NAMES)}")
@@ -47,7 +50,8 @@ def load(
             raise Unsupported("the demo profile takes no templates: its policy knows only the form it was trained on")
         from longfold_agent.profiles import demo
 
-        return demo.profile(_budgets(demo.BUDGETS, chunk_tokens, memory_tokens))
+        budgets = _budgets(demo.BUDGETS, chunk_tokens, memory_tokens)
+        return demo.profile(budgets if policy is None else replace(budgets, direct=demo.direct_tokens(policy)))
     make, own = _TAGGED[name]
     folder = None if templates is None else Path(templates)
     return make(folder, _budgets(own, chunk_tokens, memory_tokens), specials)

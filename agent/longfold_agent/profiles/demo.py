@@ -4,9 +4,12 @@ read:    <q> {question}<mem> {memory}<plan> {plan}<chunk>{text}<out>
          ->  <keep>  |  <mem> {memory}<plan> {plan}<eos>
 answer:  <q> {question}[<opt> {option} A<opt> {option} B ...]<mem> {memory}<ans>
          ->  {value}[ {letter}]<eos>
+direct:  <q> {question}[<opt> {option} A<opt> {option} B ...]<chunk>{text}<ans>
+         ->  {value}[ {letter}]<eos>
 
-The question's own words, names, numbers and rarer words stand as numbered tokens in all of it (`placeholders`). The
-training package renders its rows with the functions of this module, so what is trained is what is served.
+The last is for weights that were trained on it, which their config.json tells (`direct_tokens`). The question's own
+words, names, numbers and rarer words stand as numbered tokens in all of it (`placeholders`). The training package
+renders its rows with the functions of this module, so what is trained is what is served.
 """
 
 from __future__ import annotations
@@ -14,8 +17,9 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TypedDict
 
 from longfold_agent.errors import InvalidReply, Unsupported
@@ -50,6 +54,8 @@ BETWEEN = "; "
 """Stands between the items of a memory that holds several, and of an answer that lists them."""
 UNKNOWN = "unknown"
 """The answer when nothing was found."""
+DIRECT_TOKENS = "longfold_direct_tokens"
+"""Key of a policy's config.json: most tokens of text that its weights answer from in a single pass."""
 
 
 def read_words(question: str, memory: str, text: str) -> Placeholders:
@@ -86,8 +92,22 @@ def render_answer(question: str, options: Sequence[str], memory: str) -> str:
     compared.
     """
     hide = answer_words(question, options, memory).hide
-    choices = "".join(f"<opt> {hide(option)} {letter}" for letter, option in zip(LETTERS, options, strict=False))
-    return f"<q> {hide(question)}{choices}<mem> {hide(memory) or NOTHING}<ans>"
+    return f"<q> {hide(question)}{_choices(hide, options)}<mem> {hide(memory) or NOTHING}<ans>"
+
+
+def direct_words(question: str, options: Sequence[str], text: str) -> Placeholders:
+    """The numbered tokens of a single pass."""
+    return Placeholders(question, options, text)
+
+
+def render_direct(question: str, options: Sequence[str], text: str) -> str:
+    """The prompt that asks for the answer from `text` itself; its reply is that of an answer."""
+    hide = direct_words(question, options, text).hide
+    return f"<q> {hide(question)}{_choices(hide, options)}<chunk>{hide(text)}<ans>"
+
+
+def _choices(hide: Callable[[str], str], options: Sequence[str]) -> str:
+    return "".join(f"<opt> {hide(option)} {letter}" for letter, option in zip(LETTERS, options, strict=False))
 
 
 def render_reply(words: Placeholders, value: str, letter: str = "") -> str:
@@ -132,6 +152,7 @@ BUDGETS = Budgets(
     read_output=192,
     answer_output=96,
     retries=3,  # a value that is said wrong does not stand in the chunk, so it can be asked for again
+    direct=0,  # no single pass, unless the weights say that they know it
 )
 KEEP_BIAS = 0.0
 """Added to the logit of <keep>: a false write can spoil the memory of a long reading, a missed fact costs one fact."""
@@ -166,7 +187,7 @@ class DemoProfile:
             lexicon.TITLES,
             NOTHING,
             AFTER_FIND,
-            asdict(self.budgets),
+            self.budgets.identity(),
             self.keep_bias,
             RETRY_TEMPERATURE,
         ]
@@ -190,19 +211,23 @@ class DemoProfile:
         )
 
     def render_direct(self, query: Query, documents: Sequence[tuple[str, str]]) -> Prompt:
-        raise Unsupported("the demo policy answers from its memory only; it has no single pass")
+        if not self.budgets.direct:
+            raise Unsupported("the demo policy answers from its memory only; it has no single pass")
+        return Prompt(render_direct(*_parts(query, documents)))
 
     def sampling(self, call: Call) -> Sampling:
-        extra = {"skip_special_tokens": False}
         if call.kind is CallKind.ANSWER:
-            return Sampling(self.budgets.answer_output, **_warmth(call.attempt), stop_token_ids=(EOS,), extra=extra)
+            return self._answering(call.attempt)
         bias = {KEEP: self.keep_bias} if self.keep_bias else {}
         return Sampling(
-            self.budgets.read_output, **_warmth(call.attempt), stop_token_ids=(EOS, KEEP), logit_bias=bias, extra=extra
+            self.budgets.read_output, **_warmth(call.attempt), stop_token_ids=(EOS, KEEP), logit_bias=bias, extra=_EXTRA
         )
 
     def sampling_direct(self) -> Sampling:
-        raise Unsupported("the demo policy has no single pass")
+        return self._answering(0)
+
+    def _answering(self, attempt: int) -> Sampling:
+        return Sampling(self.budgets.answer_output, **_warmth(attempt), stop_token_ids=(EOS,), extra=_EXTRA)
 
     def parse(self, call: Call, completion: Completion, text: str, tokens: Tokens) -> Reply:
         """A read gives an `Update` for any reply at all; the answer gives `FinalText` or raises `InvalidReply`.
@@ -214,10 +239,7 @@ class DemoProfile:
         if call.kind is CallKind.ANSWER:
             options = [_line(option) for option in options_in(call.instructions)]
             words = answer_words(_line(call.question), options, _line(call.memory))
-            answer = read_reply(words, completion.text, options)
-            if not answer or _SPECIAL.search(answer):
-                raise InvalidReply("the answer is empty" if not answer else "the answer holds special tokens")
-            return FinalText(answer)
+            return FinalText(_said(words, completion, options))
         reply = completion.text.strip()
         if reply == SPECIALS[KEEP] or (not reply and completion.stop_reason == KEEP):
             return Update(UpdateKind.KEEP)
@@ -238,14 +260,40 @@ class DemoProfile:
             return _invalid("the value does not stand in the text")
         return Update(UpdateKind.REWRITE, memory, plan)
 
-    def parse_direct(self, completion: Completion) -> str:
-        raise Unsupported("the demo policy has no single pass")
+    def parse_direct(self, completion: Completion, query: Query, documents: Sequence[tuple[str, str]]) -> str:
+        """The value, an option's letter, or `UNKNOWN` where the text cannot support what was said.
+
+        It would be said again, since the pass is greedy. A reply that is still being written is no answer until the
+        text supports it.
+        """
+        question, options, text = _parts(query, documents)
+        words = direct_words(question, options, text)
+        answer = _said(words, completion, options)
+        if answered_by(words, answer, options, text):
+            return answer
+        if completion.finish_reason == "length":
+            raise InvalidReply("cut, and the value does not stand in the text")
+        return UNKNOWN
+
+
+def direct_tokens(policy: Path) -> int:
+    """Most tokens of text that the weights in the folder `policy` answer from in a single pass, as its config.json
+    says; 0 where it has none or says nothing. Raises ValueError for one that cannot be understood."""
+    path = policy / "config.json"
+    if not path.is_file():
+        return 0
+    config = json.loads(path.read_text("utf-8"))
+    found = config.get(DIRECT_TOKENS, 0) if isinstance(config, dict) else None
+    if type(found) is not int or found < 0:
+        raise ValueError(f"{path}: {DIRECT_TOKENS} must be a number of tokens")
+    return found
 
 
 def profile(budgets: Budgets = BUDGETS) -> DemoProfile:
     return DemoProfile(budgets)
 
 
+_EXTRA = {"skip_special_tokens": False}
 _SPECIAL = re.compile("|".join(re.escape(special) for special in SPECIALS))
 _PLAIN_TEXT = rf"(?:(?!{_SPECIAL.pattern}).)*"
 """Anything but special tokens: a value may well hold a "<"."""
@@ -299,6 +347,17 @@ def grounded_items(memory: str, before: str, text: str) -> bool:
     return False
 
 
+def answered_by(words: Placeholders, answer: str, options: Sequence[str], text: str) -> bool:
+    """Whether `text` can support an answer of the single pass: the value, each listed thing or the option's words must
+    stand in it; a count need not, since it is counted."""
+    if words.several and answer.isdecimal():
+        return True
+    if answer in tuple(LETTERS[: len(options)]):
+        answer = options[LETTERS.index(answer)]
+    items, seen = _plain(answer).split(BETWEEN) if words.several else [_plain(answer)], _plain(text)
+    return all(item and _stands(item, seen) for item in items)
+
+
 def _splits(line: str) -> Iterator[tuple[str, str]]:
     """Each way to take a memory line apart into its key and its value, which is plain; both may hold a colon."""
     for colon in re.finditer(": ", line):
@@ -318,6 +377,20 @@ def _stands(value: str, text: str) -> bool:
 
 def _plain(text: str) -> str:
     return " ".join(text.casefold().split())
+
+
+def _said(words: Placeholders, completion: Completion, options: Sequence[str]) -> str:
+    """What an answer says. Raises `InvalidReply` when that is nothing, or no plain text."""
+    answer = read_reply(words, completion.text, options)
+    if not answer or _SPECIAL.search(answer):
+        raise InvalidReply("the answer is empty" if not answer else "the answer holds special tokens")
+    return answer
+
+
+def _parts(query: Query, documents: Sequence[tuple[str, str]]) -> tuple[str, list[str], str]:
+    """Question, options and the documents' joined texts for a single pass; titles are no part of what is read."""
+    text = "\n\n".join(text for _, text in documents)
+    return _line(query.core), [_line(option) for option in options_in(query.instructions)], neutralise(text, SPECIALS)
 
 
 def _line(text: str) -> str:

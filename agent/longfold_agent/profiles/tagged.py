@@ -7,7 +7,7 @@ import hashlib
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 
 from longfold_agent.errors import InvalidReply
 from longfold_agent.profiles.replies import Part, Unusable, is_word, overlapping, part, spoken
@@ -58,7 +58,7 @@ class TaggedProfile:
             "parser": PARSER,
             "name": self.name,
             "wording": self.wording.identity(),
-            "budgets": asdict(self.budgets),
+            "budgets": self.budgets.identity(),
             "gate": self.gate,
             "thinks": self.thinks,
             "sampling": [self.temperature, self.top_p, RETRY_TEMPERATURE, self.decompose_output],
@@ -119,7 +119,7 @@ class TaggedProfile:
             return self._update(completion, tokens)
         return FinalText(self._final(completion))
 
-    def parse_direct(self, completion: Completion) -> str:
+    def parse_direct(self, completion: Completion, query: Query, documents: Sequence[tuple[str, str]]) -> str:
         """Raises `InvalidReply` when nothing was said."""
         return self._final(completion)
 

@@ -102,13 +102,14 @@ def _visible(run: Run, call: Call, completion: Completion) -> str:
 async def write_direct(run: Run, query: Query, documents: list[tuple[str, str]]) -> str:
     """The single pass over (title, text) documents. Raises `ContextOverflow`, `OutOfTime`, `JobFailure`."""
     profile = run.parts.profile
-    deltas = Deltas(run, profile.parse_direct, run.deadline)
+    parse = partial(profile.parse_direct, query=query, documents=documents)
+    deltas = Deltas(run, parse, run.deadline)
     prompt = await run.in_thread(lambda: profile.render_direct(query, documents))
     failure: InvalidReply | None = None
     for _ in range(profile.budgets.retries + 1):
         completion = await run.watch(run.calls.write(Request(prompt, profile.sampling_direct()), deltas.show))
         try:
-            answer = profile.parse_direct(completion)
+            answer = parse(completion)
         except InvalidReply as error:
             failure = error
             continue

@@ -25,6 +25,7 @@ from longfold_server.errors import ConfigError, DocumentsUnavailable
 from longfold_server.ingest import text
 from longfold_server.ingest.blobs import Blob
 from longfold_server.ingest.cache import Cache
+from longfold_server.ingest.errors import room
 
 PIECE_BYTES = 1 << 20
 PREFIX = "blobs"
@@ -127,7 +128,7 @@ class Bucket:
 
     def _download(self, sha256: str) -> Blob | None:
         digest = hashlib.sha256()
-        with self._cache.temporary() as path, self._cache.temporary() as marks:
+        with room(), self._cache.temporary() as path, self._cache.temporary() as marks:
             with path.open("wb") as text_file, marks.open("wb") as marks_file:
                 file = text_file
                 try:

@@ -25,7 +25,7 @@ from longfold_server.ingest.body import too_large
 from longfold_server.ingest.canonical import Canonical
 from longfold_server.ingest.credentials import NOBODY, Credentials
 from longfold_server.ingest.detect import HTML, PLAIN, detect
-from longfold_server.ingest.errors import naming, unknown_id
+from longfold_server.ingest.errors import naming, room, unknown_id
 from longfold_server.ingest.fetch import DEFAULT_LIMITS, Fetcher, FetchLimits, Unchanged
 from longfold_server.ingest.folder import Folder
 from longfold_server.ingest.formats import PARSERS, TEXTUAL
@@ -76,7 +76,7 @@ class StoredDocument:
 class DocumentStore:
     """The documents of one data folder, or of `blobs`. Made once per process and closed with `aclose`; safe for
     concurrent use. Where the texts are kept in a bucket that is away, every method that needs it raises
-    `DocumentsUnavailable`."""
+    `DocumentsUnavailable`, and so does every `ingest_...` where the disk is full."""
 
     def __init__(
         self,
@@ -113,7 +113,7 @@ class DocumentStore:
         """Fetch and store a document; one that was ingested before and is still the same is neither sent nor parsed
         again. `index` is its place in the request, for errors. What one `scope` has ingested makes nothing faster for
         another, and what needs `credentials` is always fetched whole. Raises `DocumentError`."""
-        with naming(display(url), index), self._blobs.temporary() as path:
+        with naming(display(url), index), room(), self._blobs.temporary() as path:
             offered: dict[str, StoredDocument] = {}
 
             async def known(location: str) -> Validators:
@@ -142,7 +142,7 @@ class DocumentStore:
 
     async def ingest_text(self, content: str, title: str | None = None, index: int | None = None) -> StoredDocument:
         """Store a text as it is. Raises `DocumentError` (`document_empty`)."""
-        with naming("", index):
+        with naming("", index), room():
             blob = await asyncio.to_thread(self._store, _slices(content))
             head = await asyncio.to_thread(self._blobs.span, blob.sha256, 0, PIECE_CHARACTERS)
             size = await asyncio.to_thread(lambda: len(content.encode("utf-8", "surrogatepass")))
@@ -159,7 +159,7 @@ class DocumentStore:
     ) -> StoredDocument:
         """Store an uploaded file; the same one is not parsed again within its `scope`. `title` may be its file name.
         Raises `DocumentError`."""
-        with naming("", index), self._blobs.temporary() as path:
+        with naming("", index), room(), self._blobs.temporary() as path:
             sink = await asyncio.to_thread(FileSink, path)
             try:
                 async for chunk in chunks:
@@ -276,7 +276,7 @@ class DocumentStore:
         made = await asyncio.to_thread(self._remembered.by_hash, scope, sha256, content_type, name)
         document = await self._again(made)
         if document is None:
-            document = await self._take(path, content_type, name, None, None, size)
+            document = await self._take(path, content_type, name, size, scope)
             await asyncio.to_thread(self._remembered.keep_hash, scope, sha256, content_type, name, _made(document))
         return document
 
@@ -287,9 +287,7 @@ class DocumentStore:
         found = await self.get(made.document_id, made.title)
         return replace(found, media_type=made.media_type, encoding=made.encoding, bytes=made.bytes)
 
-    async def _take(
-        self, path: Path, content_type: str, name: str, title: str | None, url: str | None, size: int
-    ) -> StoredDocument:
+    async def _take(self, path: Path, content_type: str, name: str, size: int, scope: str) -> StoredDocument:
         """Detect, decode, parse and store a received file."""
         media_type = (await asyncio.to_thread(detect, path, content_type, name)).media_type
         encoding: Encoding | None = None
@@ -299,16 +297,18 @@ class DocumentStore:
         labels = Labels()
         if media_type in PARSERS:
             with self._blobs.temporary() as parsed, self._blobs.temporary() as marks:
-                labels = await self._sandbox.parse(media_type, path, encoding or BINARY, parsed, marks, name)
+                labels = await self._sandbox.parse(
+                    media_type, path, encoding or BINARY, parsed, marks, name, scope=scope
+                )
                 blob = await asyncio.to_thread(self._store, text.pieces(parsed, Encoding("utf-8")), marks)
         else:
             assert encoding is not None
             blob = await asyncio.to_thread(self._store, text.pieces(path, encoding))
-        found = titles.tidy(title) or titles.tidy(labels.title) or titles.tidy(labels.heading) or titles.tidy(name)
+        found = titles.tidy(labels.title) or titles.tidy(labels.heading) or titles.tidy(name)
         if not found:
             head = await asyncio.to_thread(self._blobs.span, blob.sha256, 0, PIECE_CHARACTERS)
             found = titles.first_line(head)
-        return _document(blob, found, url, media_type, encoding.name if encoding else None, size)
+        return _document(blob, found, None, media_type, encoding.name if encoding else None, size)
 
     def _store(self, pieces: Iterator[str], marks: Path | None = None) -> Blob:
         """Make a text canonical and store it with its index; refuses one without any visible character."""

@@ -1,12 +1,20 @@
-"""Makes a document's errors name their document. The exception itself is `longfold_server.errors.DocumentError`."""
+"""Makes a document's errors name their document, and a full disk none. The exceptions themselves are in
+`longfold_server.errors`."""
 
 from __future__ import annotations
 
+import errno
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from longfold_server.codes import Code
-from longfold_server.errors import DocumentError
+from longfold_server.errors import DocumentError, DocumentsUnavailable
+
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+"""What the system says where nothing more can be written."""
+
+log = logging.getLogger(__name__)
 
 
 def unknown_id() -> DocumentError:
@@ -23,3 +31,15 @@ def naming(source: str, document_index: int | None) -> Iterator[None]:
         name = "the document" if document_index is None else f"documents[{document_index}]"
         where = f" ({source})" if source else ""
         raise DocumentError(error.code, f"{name}{where}: {error.detail}", document_index) from error.__cause__
+
+
+@contextmanager
+def room() -> Iterator[None]:
+    """Raises `DocumentsUnavailable` for a full disk: it is no fault of what is written, and passes."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        log.error("disk_full", extra={"error": errno.errorcode[error.errno]})
+        raise DocumentsUnavailable("the disk for documents is full") from error

@@ -18,6 +18,7 @@ from urllib.parse import unquote, urlsplit
 from longfold_server.codes import Code
 from longfold_server.errors import DocumentError
 from longfold_server.ingest.body import too_large
+from longfold_server.ingest.errors import FULL
 from longfold_server.ingest.fetched import Fetched, Known, Unchanged
 from longfold_server.ingest.transfer import Validators
 
@@ -99,6 +100,8 @@ def _opened(root: Path, below: tuple[str, ...]) -> Iterator[int]:
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.EMLINK):
             raise _blocked("a link is not followed; name the file itself") from None
+        if error.errno in FULL:  # told of the copy
+            raise
         raise DocumentError(
             Code.DOCUMENT_UNREACHABLE, "the service may not read it, or its disk failed; upload it instead"
         ) from None

@@ -18,6 +18,7 @@ from longfold_server.codes import Code
 from longfold_server.errors import DocumentError
 from longfold_server.ingest import formats
 from longfold_server.ingest.confinement import confine, die_with_parent
+from longfold_server.ingest.errors import FULL
 from longfold_server.ingest.formats.source import Budget, Labels, Source, too_big
 from longfold_server.ingest.formats.writer import Writer
 from longfold_server.ingest.text import Encoding
@@ -48,6 +49,8 @@ def answer(job: dict[str, Any]) -> dict[str, Any]:
     except DocumentError as error:
         return _refusal(error)
     except OSError as error:
+        if error.errno in FULL:
+            return {"full": True}
         return _refusal(too_big()) if error.errno == errno.EFBIG else {"error": type(error).__name__}
     except Exception as error:  # the boundary: whatever a parser raises is data for the parent
         return {"error": type(error).__name__}

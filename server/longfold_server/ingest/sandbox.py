@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import json
 import os
 import shutil
@@ -21,6 +22,7 @@ from longfold_server.errors import ConfigError, DocumentError
 from longfold_server.ingest.formats.source import Labels
 from longfold_server.ingest.text import Encoding
 from longfold_server.ingest.titles import tidy
+from longfold_server.turns import Turns
 
 START_SECONDS = 60.0
 """For a child to be ready: importing Python's libraries on a machine that has much else to do."""
@@ -42,19 +44,28 @@ class Sandbox:
         seconds_per_megabyte: float = 1.0,
     ) -> None:
         """`memory_bytes` is address space; `file_bytes` is the longest file that a parser may write."""
-        self._slots = asyncio.Semaphore(size)
+        self._turns = Turns(size)
         self._limits = (memory_bytes, file_bytes)
         self._base_seconds = base_seconds
         self._seconds_per_megabyte = seconds_per_megabyte
         self._idle: list[_Child] = []
 
     async def parse(
-        self, media_type: str, source: Path, encoding: Encoding, target: Path, index: Path, name: str = ""
+        self,
+        media_type: str,
+        source: Path,
+        encoding: Encoding,
+        target: Path,
+        index: Path,
+        name: str = "",
+        *,
+        scope: str = "",
     ) -> Labels:
-        """Parse `source` into the text `target` and its `index`, two UTF-8 files.
+        """Parse `source` into the text `target` and its `index`, two UTF-8 files; every `scope` has its turn.
 
         CPU time: `base_seconds` plus `seconds_per_megabyte`; wall-clock: twice that. Raises `DocumentError` (what the
-        parser raises, or `document_undecodable`) and `ConfigError` where a parser cannot be shut off from the network.
+        parser raises, or `document_undecodable`), `OSError` for a full disk and `ConfigError` where a parser cannot be
+        shut off from the network.
         """
         megabytes = await asyncio.to_thread(os.path.getsize, source) / 1e6
         cpu = self._base_seconds + self._seconds_per_megabyte * megabytes
@@ -71,20 +82,22 @@ class Sandbox:
             "cpu_seconds": cpu,
         }
         try:
-            reply = await self._ask(job, cpu)
+            reply = await self._ask(job, cpu, scope)
         finally:
             await asyncio.to_thread(shutil.rmtree, scratch, ignore_errors=True)
         match reply:
             case {"title": str(title), "heading": str(heading)}:
                 return Labels(title, heading)
+            case {"full": True}:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             case {"error": "MemoryError"}:
                 raise _too_hard("memory")
             case {"error": str(code), "detail": str(detail)} if code in _TOLD:
                 raise DocumentError(code, tidy(detail))
         raise DocumentError(Code.DOCUMENT_UNDECODABLE, "it cannot be parsed; convert it to plain text and upload that")
 
-    async def _ask(self, job: dict[str, object], cpu_seconds: float) -> object:
-        async with self._slots:
+    async def _ask(self, job: dict[str, object], cpu_seconds: float, scope: str) -> object:
+        async with self._turns.turn(scope):
             child = await self._child()
             reply: object = None
             try:

@@ -94,7 +94,7 @@ async def fetch(request: Request, caller: CallerDep) -> Response:
     held = resources.of(request)
     asked = await fetch_request(request)
     headers = Credentials(credentials_of(asked.credentials))
-    async with held.fetching:
+    async with held.fetching.turn(caller.tenant):
         stored = await held.documents.ingest_url(asked.url, asked.title, credentials=headers, scope=caller.tenant)
     return await _taken(held, caller, stored, "url")
 
@@ -120,7 +120,8 @@ async def preview(
 ) -> Response:
     """Its type, size, tokens and chunks, where its pages and headings begin, and lines of it as they would be cited."""
     held = resources.of(request)
-    return _json(await held.previews.preview(await _known(held, caller, document), chunk_tokens))
+    known = await _known(held, caller, document)
+    return _json(await held.previews.preview(known, chunk_tokens, scope=caller.tenant))
 
 
 @router.get(

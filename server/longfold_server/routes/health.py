@@ -18,7 +18,7 @@ from longfold_server.errors import StoreUnavailable
 CHECK_SECONDS = 2.0
 """A probe that waits longer than its prober would look like a dead process."""
 
-LOOPS = frozenset({"worker", "webhooks"})
+LOOPS = frozenset({"bell", "expiry", "worker", "webhooks"})
 """Tasks of this process that should never end before it does."""
 
 router = APIRouter(tags=["health"])
@@ -36,7 +36,7 @@ async def livez() -> dict[str, str]:
     responses={503: {"description": "Not ready; `checks` says why"}},
 )
 async def readyz(request: Request) -> JSONResponse:
-    """Redis answers, the engine does (of a worker), and the process is not draining."""
+    """Redis answers, the engine does (of a worker), no loop has ended, and the process is not draining."""
     held = resources.of(request)
     checks = {"draining": "yes" if held.drain.begun else "no"}
     checks["store"] = await _store(held)

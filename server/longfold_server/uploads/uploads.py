@@ -21,6 +21,7 @@ from datetime import UTC, datetime
 from longfold_client.types import DocumentInfo
 from longfold_server.codes import Code
 from longfold_server.errors import Refused
+from longfold_server.ingest.errors import room
 from longfold_server.ingest.transfer import FileSink
 from longfold_server.uploads.parts import PLACE, UploadParts
 
@@ -59,7 +60,8 @@ class Upload:
 
 
 class Uploads:
-    """The uploads of all tenants; each sees its own. What leaves the machine raises `DocumentsUnavailable`."""
+    """The uploads of all tenants; each sees its own. What leaves the machine, or meets a full disk, raises
+    `DocumentsUnavailable`."""
 
     def __init__(self, parts: UploadParts, retention_seconds: float) -> None:
         self._parts = parts
@@ -93,7 +95,7 @@ class Uploads:
 
     async def _part(self, place: str, offset: int, arriving: AsyncIterator[bytes], most: int) -> int:
         """Keeps the next part of what comes; its bytes, 0 at the end."""
-        with self._parts.temporary() as path:
+        with room(), self._parts.temporary() as path:
             sink = await asyncio.to_thread(FileSink, path)
             try:
                 while sink.bytes < PART_BYTES and (chunk := await anext(arriving, b"")):
@@ -185,7 +187,7 @@ class Uploads:
         self._parts.remove(place, [name for name in self._parts.sizes(place) if name not in (_FACTS, _DONE)])
 
     def _write(self, place: str, name: str, data: bytes) -> None:
-        with self._parts.temporary() as path:
+        with room(), self._parts.temporary() as path:
             path.write_bytes(data)
             self._parts.keep(place, name, path)
 

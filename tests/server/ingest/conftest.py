@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import socket
 import threading
+import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
 
 from longfold_server.ingest import DocumentStore, FetchLimits
+from longfold_server.ingest.folder import Folder
 
 Handler = Callable[[socket.socket, str], None]
 
@@ -103,6 +106,22 @@ LIMITS = FetchLimits(
 @pytest.fixture
 def limits() -> FetchLimits:
     return LIMITS
+
+
+@pytest.fixture
+def full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Fills the disk of every folder of texts: whatever is written to this device meets a full one."""
+
+    @contextmanager
+    def temporary(folder: Folder) -> Iterator[Path]:
+        path = tmp_path / uuid.uuid4().hex
+        path.symlink_to("/dev/full")
+        try:
+            yield path
+        finally:
+            path.unlink(missing_ok=True)
+
+    return lambda: monkeypatch.setattr(Folder, "temporary", temporary)
 
 
 @pytest.fixture

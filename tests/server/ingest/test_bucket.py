@@ -196,6 +196,19 @@ async def test_documents_of_one_replica_are_read_by_another(site: Site, document
         await store.aclose()
 
 
+@pytest.mark.parametrize("text", ["short", TEXT])
+async def test_a_cache_on_a_full_disk_is_a_store_that_is_away(
+    documents: Documents, full_disk: Callable[[], None], text: str
+) -> None:
+    one, two = documents("one"), documents("two")
+    uploaded = await one.ingest_text(text)
+    full_disk()
+    with pytest.raises(DocumentsUnavailable):
+        await two.restore(uploaded.document_id, None)
+    for store in (one, two):
+        await store.aclose()
+
+
 @pytest.mark.parametrize("text", [b"the same text", b"another text"])
 async def test_a_lost_document_is_fetched_again_and_must_be_the_same(
     site: Site, tmp_path: Path, limits: FetchLimits, text: bytes

@@ -3,15 +3,16 @@ from __future__ import annotations
 import gzip
 import hashlib
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from samples import pdf
 
 from longfold_agent.types import Position
-from longfold_server.errors import DocumentError
-from longfold_server.ingest import DocumentStore
+from longfold_server.errors import DocumentError, DocumentsUnavailable
+from longfold_server.ingest import DocumentStore, FetchLimits
 from longfold_server.ingest.index import Locator
 
 from .conftest import Site
@@ -150,6 +151,24 @@ async def test_inline_text_may_hold_anything(store: DocumentStore) -> None:
     with pytest.raises(DocumentError) as caught:
         await store.ingest_text(" \n", index=4)
     assert (caught.value.code, caught.value.document_index) == ("document_empty", 4)
+
+
+async def test_a_full_disk_is_told_as_a_store_that_is_away(
+    site: Site, tmp_path: Path, limits: FetchLimits, full_disk: Callable[[], None]
+) -> None:
+    (tmp_path / "a.txt").write_text("some text")
+    store = DocumentStore(tmp_path / "data", limits=replace(limits, file_root=tmp_path))
+
+    full_disk()
+    for attempt in (
+        store.ingest_upload(chunks(b"some text")),
+        store.ingest_text("some text"),
+        store.ingest_url(site.page("/a.txt", b"some text")),
+        store.ingest_url(f"file://{tmp_path}/a.txt"),
+    ):
+        with pytest.raises(DocumentsUnavailable):
+            await attempt
+    await store.aclose()
 
 
 async def test_a_broken_upload_leaves_nothing(store: DocumentStore, tmp_path: Path) -> None:

@@ -98,6 +98,16 @@ async def test_a_file_beyond_the_limit_is_too_large(tmp_path: Path) -> None:
     await sandbox.aclose()
 
 
+async def test_a_full_disk_is_no_fault_of_the_document(tmp_path: Path) -> None:
+    sandbox = Sandbox()
+    (tmp_path / "page").write_text("<p>text</p>" * 10_000)
+    # Whatever is written to this device meets a full disk.
+    (tmp_path / "out").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left"):
+        await sandbox.parse("text/html", tmp_path / "page", UTF8, tmp_path / "out", tmp_path / "index")
+    await sandbox.aclose()
+
+
 async def test_what_a_parser_raises_is_told_and_nothing_is_left_behind(tmp_path: Path) -> None:
     sandbox = Sandbox()
     (tmp_path / "cut").write_bytes(b"%PDF-1.4\nnothing more")

@@ -7,6 +7,7 @@ import os
 import time
 import urllib.request
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from obstore.store import MemoryStore, S3Store
 
 from longfold_client.types import DocumentInfo
-from longfold_server.errors import Refused
+from longfold_server.errors import DocumentsUnavailable, Refused
 from longfold_server.uploads import FolderParts, UploadParts, Uploads, uploads
 from longfold_server.uploads.bucket import BucketParts
 
@@ -170,6 +171,28 @@ async def test_a_long_request_is_kept_part_by_part(
     assert await code(ours.append("ann", made.id, 8, sending(b"abcd", b"efgh"))) == "upload_conflict"  # too many parts
     await ours.remove("ann", made.id)
     assert await code(ours.find("ann", made.id)) == "upload_not_found"
+
+
+async def test_a_full_disk_is_told_as_a_store_that_is_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ours = Uploads(FolderParts(tmp_path / "uploads"), 3600)
+    made = await ours.create("ann", 3, "", "")
+
+    @contextmanager
+    def full(parts: FolderParts) -> Iterator[Path]:
+        # Whatever is written to this device meets a full disk.
+        (tmp_path / "full").symlink_to("/dev/full")
+        try:
+            yield tmp_path / "full"
+        finally:
+            (tmp_path / "full").unlink()
+
+    monkeypatch.setattr(FolderParts, "temporary", full)
+    with pytest.raises(DocumentsUnavailable):
+        await ours.append("ann", made.id, 0, sending(b"abc"))
+    with pytest.raises(DocumentsUnavailable):
+        await ours.create("ann", 3, "", "")
+    monkeypatch.undo()
+    assert (await ours.find("ann", made.id)).offset == 0
 
 
 async def test_an_upload_ends_with_its_time(tmp_path: Path) -> None:

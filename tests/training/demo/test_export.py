@@ -9,8 +9,9 @@ import pytest
 import torch
 from tokenizers import Tokenizer
 
+from longfold_agent import load_profile
 from longfold_agent.profiles.demo import EOS, KEEP, SPECIALS
-from longfold_training.demo.export import export, load_policy, model_card
+from longfold_training.demo.export import config_of, export, load_policy, model_card
 from longfold_training.demo.initialisation import initialise
 from longfold_training.demo.model import Policy, Shape, parameters
 from longfold_training.errors import ExportError
@@ -44,6 +45,19 @@ def test_the_folder_says_how_to_stop(policy: Policy, tokenizer: Tokenizer, tmp_p
     assert generation["eos_token_id"] == [EOS, KEEP]
     assert [tokenizer.token_to_id(name) for name in SPECIALS] == list(range(len(SPECIALS)))
     assert parameters(policy.shape) == sum(weight.numel() for weight in policy.parameters())
+
+
+def test_the_folder_says_whether_its_weights_know_the_single_pass(
+    policy: Policy, tokenizer: Tokenizer, tmp_path: Path
+) -> None:
+    from transformers import AutoConfig
+
+    without = export(policy, tokenizer, tmp_path / "without", "card")
+    assert (without / "config.json").read_text() == json.dumps(config_of(policy.shape), indent=2) + "\n"
+    knowing = export(policy, tokenizer, tmp_path / "knowing", "card", direct=512)
+    assert [load_profile("demo", policy=folder).budgets.direct for folder in (without, knowing)] == [0, 512]
+    assert AutoConfig.from_pretrained(knowing).hidden_size == policy.shape.width
+    load_policy(knowing)
 
 
 def test_a_folder_without_a_policy_is_refused(tmp_path: Path) -> None:

@@ -12,11 +12,13 @@ import pytest
 import torch
 from tokenizers import Tokenizer
 
+from longfold_agent.profiles.demo import KEEP
+from longfold_training.demo.export import export, load_policy
 from longfold_training.demo.model import Shape
 from longfold_training.demo.muon import Muon, orthogonalise
 from longfold_training.demo.rows import Row, make_rows
 from longfold_training.demo.schedule import LOADS, Schedule
-from longfold_training.demo.train import Config, Run, make_load
+from longfold_training.demo.train import Config, Run, make_load, validate
 from longfold_training.errors import CheckpointError
 
 
@@ -57,7 +59,10 @@ def test_without_further_families_the_rows_are_those_of_single_facts(chunk: int,
     """Rows and random numbers: what a run without them gave, it gives again."""
     rng, plain = Random(7), Random(7)
     load = LOADS[chunk]
-    rows = make_load(rng, tokenizer, load, "train", vary=False, ordinary=0.75, families=Config().families)
+    none = Config(families=0.0)
+    rows = make_load(
+        rng, tokenizer, load, "train", vary=False, ordinary=0.75, families=none.families, direct=none.direct
+    )
     expected: list[Row] = []
     while len(expected) < load.rows:
         made = make_rows(plain, tokenizer, chunk, load.each, "train", 0.75)
@@ -74,12 +79,34 @@ def test_a_share_of_the_chunks_is_asked_about_further_families(tokenizer: Tokeni
         assert all(len(row.labels) == len(row.prompt) for row in rows if row.reads)
 
 
+def test_a_share_of_the_steps_is_the_single_pass(tokenizer: Tokenizer) -> None:
+    for share in (0.0, 1.0):
+        rows = make_load(Random(7), tokenizer, LOADS[64], "train", ordinary=0.75, families=0.25, direct=share)
+        assert {row.tag.startswith("direct_") for row in rows} == {share == 1.0}
+    assert Config().direct_tokens == 0
+    assert Config(direct=0.1).direct_tokens == 512
+
+
+def test_the_single_pass_is_no_step_that_missed_a_fact(
+    config: Config, tokenizer: Tokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It does not decide whether to write, whatever is said."""
+    run = Run(tmp_path / "run", replace(config, direct=1.0), tokenizer=tokenizer)
+    assert run.train_step() > 0
+    keep = torch.eye(config.shape.vocabulary)[KEEP]
+    monkeypatch.setattr(run.policy, "logits", lambda states: keep.expand(*states.shape[:-1], -1))
+    found = validate(run.policy, tokenizer, 32, "train", 2, 0.75, 0.25, 1.0)
+    assert {"direct_single", "direct_choice", "direct_absent"} <= found.keys()
+    assert (found["false_write"], found["missed"]) == (0, 0)
+    assert validate(run.policy, tokenizer, 32, "train", 1, 0.75)["missed"] == 1
+
+
 def test_a_checkpoint_without_a_setting_had_its_default(config: Config, tokenizer: Tokenizer, tmp_path: Path) -> None:
     list(Run(tmp_path / "run", config, tokenizer=tokenizer).train(until=8))
     path = tmp_path / "run" / "checkpoint.pt"
     state = torch.load(path, weights_only=True)
     settings = json.loads(state["config"])
-    del settings["families"]
+    del settings["families"], settings["direct"]
     torch.save(state | {"config": json.dumps(settings)}, path)
     assert Run(tmp_path / "run", config, resume=True).step == 8
     with pytest.raises(CheckpointError, match="other settings"):
@@ -187,3 +214,22 @@ def test_muon_agrees_with_torch() -> None:
         reference.step()
     for one, other in zip(mine, theirs, strict=True):
         torch.testing.assert_close(one, other, atol=2e-2, rtol=0)  # the reference multiplies in bfloat16
+
+
+def test_a_run_goes_on_from_a_policy(config: Config, tokenizer: Tokenizer, tmp_path: Path) -> None:
+    first = Run(tmp_path / "first", config, tokenizer=tokenizer)
+    list(first.train(until=4))
+    start = export(first.policy, tokenizer, tmp_path / "policy", "")
+    own = Config.further(start, seed=3, threads=1)
+    assert (own.shape, own.seed, own.direct_tokens) == (config.shape, 3, 512)
+    assert own.families > 0
+
+    further = replace(config, families=0.5, start=own.start)
+    run = Run(tmp_path / "second", further, start=start)
+    assert run.tokenizer.to_str() == tokenizer.to_str()
+    for begun, exported in zip(run.policy.parameters(), load_policy(start).parameters(), strict=True):
+        assert torch.equal(begun, exported)
+    list(run.train(until=4))
+    assert Run(tmp_path / "second", further, resume=True, start=start).step == 4
+    with pytest.raises(CheckpointError, match="other settings"):
+        Run(tmp_path / "second", replace(further, start="sha256:another"), resume=True, start=start)

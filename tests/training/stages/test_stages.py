@@ -105,6 +105,31 @@ def test_the_whole_way(bigram: Bigram, letters: Letters, tmp_path: Path) -> None
     assert page.count("<svg") >= 10 and "entropy, nats" in page
 
 
+def test_weights_that_know_the_single_pass_learn_in_it(bigram: Bigram, tmp_path: Path) -> None:
+    start, data = bigram({"<ans>": {"A": 11.9, "B": 12.0}}), tmp_path / "problems.jsonl"
+    problem = {
+        "id": "q", "task": "one", "question": "What is the code? A) 11 B) 22", "documents": [{"text": "11 and 22."}],
+        "gold": {"rule": "choice", "letter": "A", "options": ["11", "22"]},
+    }  # fmt: skip
+    data.write_text(json.dumps(problem) + "\n")
+    how = [one for one in LEARN if "chunk" not in one and "questions" not in one] + ["questions=1", "reading=direct"]
+    recipe = load("demo/full-context", [*how, "rollouts.group=16", f"start={start}", f"data={data}"])
+    with pytest.raises(DataError, match="it has no single pass"):
+        run(recipe, tmp_path / "unknown")
+    config = json.loads((start / "config.json").read_text())
+    (start / "config.json").write_text(json.dumps(config | {"longfold_direct_tokens": 64}))
+    policy = run(recipe, tmp_path / "known")
+    assert policy is not None and json.loads((policy / "config.json").read_text())["longfold_direct_tokens"] == 64
+    figures = rows(tmp_path / "known")
+    assert figures[0]["trajectories"] == figures[0]["rows"] == 16 and 0 < figures[0]["reward"] < 1
+    results = []
+    for name, one in (("before", start), ("after", policy)):
+        made = run(load("demo/evaluate", [f"data={data}", f"start={one}", "reading=direct"]), tmp_path / name)
+        assert made is not None
+        results.append(json.loads(made.read_text())["reward"])
+    assert results == [0.0, 1.0]
+
+
 def test_a_resumed_run_is_the_unbroken_one(bigram: Bigram, letters: Letters, tmp_path: Path) -> None:
     recipe = load("demo/memory", [*LEARN, f"start={bigram({})}", f"data={letters(6)}"])
     whole = run(recipe, tmp_path / "whole")

@@ -8,6 +8,7 @@ from random import Random
 from typing import Protocol
 
 from longfold_agent.profiles import demo as prompt
+from longfold_agent.profiles.placeholders import Placeholders
 from longfold_training.demo.rows import Exercise
 from longfold_training.demo.sentences import Fact, Passage
 from longfold_training.demo.spans import marks_of
@@ -97,8 +98,12 @@ def answer(rng: Random, asked: Asked, known: Known) -> Exercise:
     """Answering from what is known."""
     question = asked.question(rng)
     memory = asked.memory(known)
-    said = asked.answer(known) or prompt.UNKNOWN
-    counted = asked.family == "count" and bool(known)
-    words = prompt.answer_words(question, (), memory)
-    reply = prompt.render_count(len(known)) if counted else prompt.render_reply(words, said)
-    return Exercise(prompt.render_answer(question, (), memory), reply, False, f"{asked.family}_answer")
+    said = reply_of(asked, known, prompt.answer_words(question, (), memory))
+    return Exercise(prompt.render_answer(question, (), memory), said, False, f"{asked.family}_answer")
+
+
+def reply_of(asked: Asked, known: Known, words: Placeholders) -> str:
+    """The reply of an answer from what is known."""
+    if asked.family == "count" and known:
+        return prompt.render_count(len(known))
+    return prompt.render_reply(words, asked.answer(known) or prompt.UNKNOWN)

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from longfold_agent.profiles.demo import EOS, KEEP, PAD, SPECIALS
+from longfold_agent.profiles.demo import DIRECT_TOKENS, EOS, KEEP, PAD, SPECIALS
 from longfold_training.demo.model import Policy, Shape, parameters
 from longfold_training.errors import ExportError
 
@@ -22,9 +22,12 @@ SIZE_LIMIT = 25_000_000
 """Largest folder in bytes; the policy travels inside a Python package."""
 
 
-def export(policy: Policy, tokenizer: Tokenizer, folder: Path, card: str) -> Path:
-    """Write the policy folder and check it against `policy`. Raises `ExportError` when they disagree or it is too
-    large."""
+def export(policy: Policy, tokenizer: Tokenizer, folder: Path, card: str, direct: int = 0) -> Path:
+    """Write the policy folder and check it against `policy`.
+
+    direct: most tokens of text that the weights answer from in a single pass; 0 for weights that know none. Raises
+    `ExportError` when folder and policy disagree or the folder is too large.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     shape = policy.shape
     weights = {
@@ -32,7 +35,7 @@ def export(policy: Policy, tokenizer: Tokenizer, folder: Path, card: str) -> Pat
     }
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     tokenizer.save(str(folder / "tokenizer.json"))
-    _write(folder / "config.json", config_of(shape))
+    _write(folder / "config.json", config_of(shape) | ({DIRECT_TOKENS: direct} if direct else {}))
     _write(
         folder / "generation_config.json",
         {"do_sample": False, "temperature": 0.0, "eos_token_id": [EOS, KEEP], "pad_token_id": PAD},
@@ -122,9 +125,29 @@ def _write(path: Path, content: Mapping[str, object]) -> None:
     path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
-def model_card(shape: Shape, steps: int, tokens: int, seed: int, figures: Mapping[str, float]) -> str:
-    """README.md of a policy folder; `figures` are measured shares of single steps by name (`train.validate`)."""
+_ORIGIN = """It was trained from nothing, on a CPU, by
+`longfold-train demo --seed {seed}` in {steps} steps: {tokens:.1f} million tokens"""
+_FURTHER_ORIGIN = """It went on from a policy that
+knew single facts, on a CPU, by `longfold-train demo --start POLICY --seed {seed}` in
+{steps} steps: {tokens:.1f} million tokens"""
+_FURTHER = """
+- **list**: "Which are the passengers of the Heron?", "List the ..."; all that the documents name.
+- **count**: "How many passengers does the Heron have?", up to six.
+- **hops**: "What is the access code of the manager of Norbel?", where the manager is stated first.
+
+Texts of up to two chunks are answered in a single pass."""
+
+
+def model_card(
+    shape: Shape, steps: int, tokens: int, seed: int, figures: Mapping[str, float], *, further: bool = False
+) -> str:
+    """README.md of a policy folder; `figures` are measured shares of single steps by name (`train.validate`).
+
+    further: for weights of a run that went on from others (`train.Config.further`).
+    """
     rows = "\n".join(f"| {name} | {value:.3f} |" for name, value in figures.items())
+    origin = (_FURTHER_ORIGIN if further else _ORIGIN).format(seed=seed, steps=steps, tokens=tokens / 1e6)
+    skills, more = (_FURTHER, "") if further else ("", "counting, lists, several hops, ")
     return f"""---
 license: apache-2.0
 language: en
@@ -136,8 +159,7 @@ pipeline_tag: text-generation
 
 A policy of {parameters(shape) / 1e6:.1f} million parameters (Qwen3 layout, {shape.layers} layers of width
 {shape.width}, tied embeddings, bf16) that reads a document chunk by chunk and keeps what a question
-asks for in a one-line memory. It was trained from nothing, on a CPU, by
-`longfold-train demo --seed {seed}` in {steps} steps: {tokens / 1e6:.1f} million tokens of generated chunks,
+asks for in a one-line memory. {origin} of generated chunks,
 among whose facts stand prose written for the purpose and documentation of Python's standard library.
 No weights of others went into it. It exists so that longfold can be tried without an accelerator, a
 download or an account.
@@ -147,7 +169,7 @@ download or an account.
 - **single**: "What is the ATTRIBUTE of ENTITY?" and paraphrases of the question, where a sentence of the documents
   states the attribute of the entity: a number, code, amount, measure, date, name or short phrase.
 - **update**: the same where the documents change the value; the last value stated counts.
-- **choice**: the same with two to six options, "...? A) 12 B) 14 C) 16"; the answer is the letter.
+- **choice**: the same with two to six options, "...? A) 12 B) 14 C) 16"; the answer is the letter.{skills}
 
 Where the documents state nothing it is trained to answer `unknown`.
 
@@ -158,7 +180,7 @@ states the value, and the value.
 
 ## What it cannot do
 
-- Anything else: no reasoning, counting, lists, comparison, several hops or summaries; no questions about an attribute
+- Anything else: no reasoning, {more}comparison or summaries; no questions about an attribute
   that the text paraphrases ("Who runs ...?" for "the manager of ... is"); no language but English; no tables in which a
   value's meaning depends on its column.
 - Requests about the answer's form ("in JSON") are recognised and ignored.

@@ -113,7 +113,9 @@ def encode(tokenizer: Tokenizer, made: Exercise) -> Row:
     """An exercise in token ids."""
     asked, said = tokenizer.encode(made.prompt), tokenizer.encode(made.target)
     decisive = [0]
-    if made.reads and said.ids[0] != prompt.KEEP:
+    if made.reads and said.ids[0] not in (prompt.KEEP, prompt.MEMORY):
+        decisive = list(range(len(said.ids)))  # the reply of a single pass is the value and its end, and no more
+    elif made.reads and said.ids[0] == prompt.MEMORY:
         value = made.target.find(":") + 1  # a name or an attribute holds no colon
         decisive += [
             number

@@ -1,5 +1,5 @@
-"""Training of the demo policy from nothing: one process, a checkpoint every few minutes, resumable to the step. Knows
-no engine."""
+"""Training of the demo policy, from nothing or from one that knows less: one process, a checkpoint every few minutes,
+resumable to the step. Knows no engine."""
 
 from __future__ import annotations
 
@@ -21,8 +21,10 @@ import torch.nn.functional as F
 from tokenizers import Tokenizer
 from torch import nn
 
-from longfold_agent.profiles.demo import KEEP
+from longfold_agent.profiles.demo import KEEP, MEMORY
 from longfold_training.demo.corpus import corpus
+from longfold_training.demo.direct import direct_load, longest
+from longfold_training.demo.export import load_policy
 from longfold_training.demo.initialisation import initialise
 from longfold_training.demo.model import Policy, Shape
 from longfold_training.demo.muon import Muon
@@ -33,6 +35,7 @@ from longfold_training.demo.several import several_rows
 from longfold_training.demo.tokenizer import load_tokenizer, train_tokenizer
 from longfold_training.demo.words import Split
 from longfold_training.errors import CheckpointError
+from longfold_training.policy_folder import weights_hash
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +53,12 @@ class Config:
     """Share of statements as people ordinarily write them; the others say it in every way the grammar knows."""
     families: float = 0.0
     """Share of chunks that are asked about lists, counts and two hops; at 0 the rows are those of a run without."""
+    direct: float = 0.0
+    """Share of steps that train the single pass; at 0 the rows are those of a run without."""
     labels: float = 1.0
     """Weight of the labels on the chunk's tokens (`spans`) beside the replies, for the bits and for the values."""
+    start: str = ""
+    """`policy_folder.weights_hash` of the policy it goes on from; none for a run from nothing."""
     threads: int = 2
     report_every: int = 25
     validate_every: int = 400
@@ -59,6 +66,20 @@ class Config:
 
     def schedule(self) -> Schedule:
         return Schedule(self.steps, self.peak, decay=self.decay, stages=self.stages, ordinary_floor=self.ordinary)
+
+    @classmethod
+    def further(cls, start: Path, **settings: Any) -> Config:
+        """A policy that knows single facts goes on to lists, counts, two hops and the single pass. Raises
+        `CheckpointError` or `ExportError` for a folder that holds no demo policy."""
+        return cls(
+            steps=3000, shape=load_policy(start).shape, peak=1.5e-3, decay=0.9, stages=((128, 0.0), (256, 0.4)),
+            families=0.4, direct=0.2, start=weights_hash(start), **settings,
+        )  # fmt: skip
+
+    @property
+    def direct_tokens(self) -> int:
+        """Most tokens of text that the single pass is trained on; 0 where it is not."""
+        return longest(self.stages[-1][0]) if self.direct else 0
 
 
 def make_load(
@@ -70,11 +91,14 @@ def make_load(
     vary: bool = True,
     ordinary: float = 0.0,
     families: float = 0.0,
+    direct: float = 0.0,
 ) -> list[Row]:
     """One step's rows; in half of the steps the chunks are shorter than the load's, as a document's last chunk is.
 
-    families: share of chunks with questions over several facts.
+    families: share of chunks with questions over several facts. direct: share of steps of the single pass.
     """
+    if direct and rng.random() < direct:
+        return direct_load(rng, tokenizer, load, split, ordinary, families)
     tokens = load.chunk if not vary or rng.random() < 0.5 else rng.randint(load.chunk * 2 // 5, load.chunk)
     rows: list[Row] = []
     while len(rows) < load.rows:
@@ -133,6 +157,7 @@ def validate(
     batches: int,
     ordinary: float = 0.0,
     families: float = 0.0,
+    direct: float = 0.0,
 ) -> dict[str, float]:
     """Exact match of whole replies (teacher forced) by tag, and the gate's two error rates, on fresh rows of a
     split."""
@@ -140,7 +165,9 @@ def validate(
     right: dict[str, list[bool]] = {}
     false_writes = missed = idle = active = 0
     for _ in range(batches):
-        rows = make_load(rng, tokenizer, LOADS[chunk], split, vary=False, ordinary=ordinary, families=families)
+        rows = make_load(
+            rng, tokenizer, LOADS[chunk], split, vary=False, ordinary=ordinary, families=families, direct=direct
+        )
         batch = pack(rows)
         places = batch.weights[:, 1:] > 0
         best = policy.logits(policy.hidden(batch.tokens)[:, :-1][places]).argmax(-1).tolist()
@@ -152,7 +179,7 @@ def validate(
             if row.reads and row.target[0] == KEEP:
                 idle += 1
                 false_writes += said[0] != KEEP
-            elif row.reads:
+            elif row.target[0] == MEMORY:
                 active += 1
                 missed += said[0] == KEEP
     report = {tag: sum(hits) / len(hits) for tag, hits in sorted(right.items())}
@@ -199,6 +226,7 @@ class Run:
 
     resume: go on from the folder's checkpoint where it has one; else everything in the folder is begun anew.
     tokenizer: used by a new run instead of the one trained on `corpus(seed)`.
+    start: folder of the policy whose weights and tokenizer a new run begins with; `config.start` is its identity.
     Raises `CheckpointError` when the checkpoint is unreadable or belongs to other settings.
     """
 
@@ -209,6 +237,7 @@ class Run:
         *,
         resume: bool = False,
         tokenizer: Tokenizer | None = None,
+        start: Path | None = None,
     ) -> None:
         self.folder = folder
         self.config = config
@@ -223,6 +252,8 @@ class Run:
         path = folder / "tokenizer.json"
         if resume and path.exists():
             self.tokenizer = load_tokenizer(path)
+        elif start is not None:
+            self.tokenizer = load_tokenizer(start / "tokenizer.json")
         else:
             self.tokenizer = tokenizer or train_tokenizer(corpus(config.seed), config.shape.vocabulary)
         self.policy = Policy(config.shape)
@@ -233,7 +264,10 @@ class Run:
         if resume:
             self._load()
         else:
-            initialise(self.policy, config.seed)
+            if start is None:
+                initialise(self.policy, config.seed)
+            else:
+                self.policy.load_state_dict(load_policy(start).state_dict())
             (folder / "checkpoint.pt").unlink(missing_ok=True)
         self._keep_metrics()
         self.tokenizer.save(str(path))
@@ -289,6 +323,7 @@ class Run:
             "train",
             ordinary=schedule.ordinary(self.step),
             families=self.config.families,
+            direct=self.config.direct,
         )
         loss = self.fit(rows, schedule.rate(self.step), self.config.labels)
         self.step += 1
@@ -345,9 +380,8 @@ class Run:
             if row is not None and (self.step % self.config.validate_every == 0 or self.step == end):
                 begun = [chunk for chunk, share in self.config.stages if share <= self.step / self.config.steps]
                 chunk = begun[-1]
-                row["validation"] = validate(
-                    self.policy, self.tokenizer, chunk, "train", 20, self.config.ordinary, self.config.families
-                )
+                mix = (self.config.ordinary, self.config.families, self.config.direct)
+                row["validation"] = validate(self.policy, self.tokenizer, chunk, "train", 20, *mix)
                 row["validation_chunk"] = chunk
             if self.step % self.config.checkpoint_every == 0 or self.step == end:
                 self.save()
