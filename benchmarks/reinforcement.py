@@ -129,8 +129,8 @@ def selection(warm: Path, out: Path, data: Path, seed: int, sizes: Sizes) -> tup
     return made, json.loads(cost.read_text(encoding="utf-8"))["spent"]
 
 
-def accuracy(policy: Path, test: Path, out: Path, seed: int) -> Accuracy:
-    results = stage("demo/evaluate", out, f"start={policy}", f"data={test}", f"seed={seed}")
+def accuracy(policy: Path, test: Path, out: Path, seed: int, *settings: str) -> Accuracy:
+    results = stage("demo/evaluate", out, f"start={policy}", f"data={test}", f"seed={seed}", *settings)
     by_task = json.loads(results.read_text(encoding="utf-8"))["by_task"]
     return {family: found["reward"] for family, found in by_task.items()}
 

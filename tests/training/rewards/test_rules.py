@@ -115,6 +115,17 @@ def test_score(rule: Rule, answer: str, score: float | None) -> None:
     assert found == (score if score is None else pytest.approx(score))
 
 
+def test_a_repeated_question_chooses_nothing() -> None:
+    question = "who did it for Norbel A. Ann B. Bob C. Carol D. Dog"
+    for letter in "ABCD":
+        rule = Choice(letter=letter, options=OPTIONS)
+        assert [rule.score(question, answer) for answer in (question, f"The answer is: {question}", letter)] == [
+            0,
+            0,
+            1,
+        ]
+
+
 def test_numbers_of_the_question_may_be_repeated() -> None:
     question = "Of the 12 boxes of 2019, how many were red?"
     assert Number(value="7").score(question, "In 2019, 7 of 12") == 1.0

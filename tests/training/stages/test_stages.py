@@ -507,6 +507,11 @@ def test_a_question_whose_options_read_otherwise_is_no_problem() -> None:
             ("Balance T?", "Sergeant Clea A."),
         )
     ]
+    # What the rule cannot tell apart.
+    items.append(
+        Item("choice", "What is the price of Norbel? A. £9 B. 9", "B", Key("Norbel", "price", "n"), ("9",), ())
+    )
+    items.append(Item("list", "List the prices of Norbel.", "9; £9", Key("Norbel", "prices", "n"), ("9; £9",), ()))
     made = of_document(Document(("text",), tuple(items)), "x")
     assert [(problem.id, problem.gold.golds[0]) for problem in made] == [("x-1", "B")]
 

@@ -146,7 +146,8 @@ class Cover(_Rule):
 
 
 class Choice(_Rule):
-    """The answer chooses one of the lettered `options` (A, B, ...), by its letter or its text."""
+    """The answer chooses one of the lettered `options` (A, B, ...), by its letter or its text; a repeated question
+    chooses none."""
 
     rule: Literal["choice"] = "choice"
     letter: str = Field(pattern="^[A-Z]$")
@@ -167,7 +168,8 @@ class Choice(_Rule):
         return said if reads_as_another else (*said, self._text)
 
     def score(self, question: str, answer: str) -> float:
-        return float(chosen(answer, self.options) == self.letter)
+        repeated = not without(final(answer), question)  # "... of Norbel A. 12 B. 14" would choose by its first clause
+        return float(not repeated and chosen(answer, self.options) == self.letter)
 
     def recall(self, memory: str) -> float:
         return float(bool(places(self._text, words(memory))))

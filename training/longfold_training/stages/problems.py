@@ -7,6 +7,8 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, get_args
 
+from pydantic import ValidationError
+
 from longfold_agent.profiles.choices import LETTERS, options_in, split_question
 from longfold_agent.profiles.demo import BETWEEN
 from longfold_agent.tokens import load_tokens
@@ -54,8 +56,9 @@ def problems(recipe: Problems, out: Path, *, resume: bool, watch: Watch) -> Path
 def of_document(document: Document, name: str) -> list[Problem]:
     """One problem a question, each with the whole document.
 
-    A question whose options the profile reads otherwise than they are meant is left out: behind "Balance T." an "A."
-    may be an initial as well, and no policy would be shown what the rule asks for.
+    Two kinds of questions are left out: those whose options the profile reads otherwise than they are meant (behind
+    "Balance T." an "A." may be an initial as well), and those whose options or items are the same to the rule, as "9"
+    and "£9" are.
     """
     return [
         Problem(
@@ -71,10 +74,13 @@ def of_document(document: Document, name: str) -> list[Problem]:
 
 
 def _gold(item: Item) -> AnyRule | None:
-    if item.family == "choice":
-        options = tuple(options_in(split_question(item.question).instructions))
-        meant = dict(zip(LETTERS, options, strict=False)).get(item.answer, "")
-        return Choice(letter=item.answer, options=options) if meant.lower() == item.memories[-1].lower() else None
-    if item.family == "list":
-        return Items(items=tuple(item.answer.split(BETWEEN)))
+    try:
+        if item.family == "choice":
+            options = tuple(options_in(split_question(item.question).instructions))
+            meant = dict(zip(LETTERS, options, strict=False)).get(item.answer, "")
+            return Choice(letter=item.answer, options=options) if meant.lower() == item.memories[-1].lower() else None
+        if item.family == "list":
+            return Items(items=tuple(item.answer.split(BETWEEN)))
+    except ValidationError:
+        return None
     return Number(value=item.answer) if item.family == "count" else Exact(answers=(item.answer,))

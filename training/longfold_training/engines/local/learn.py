@@ -2,13 +2,14 @@
 rewards' rules and no files.
 
 Steps that are token for token the same, as most of a group's are while nothing has been found yet, go through the
-network once; each still counts with its own trajectory's advantage and weight.
+network once, and so does a prompt that was answered in several ways; each step still counts with its own trajectory's
+advantage and weight.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +21,7 @@ from longfold_training.core.rows import Row, expand
 from longfold_training.core.trajectory import Step, Trajectory
 from longfold_training.core.weights import token_weights
 from longfold_training.engines.control import Controller
-from longfold_training.engines.local.policy import LocalPolicy, enough_memory
+from longfold_training.engines.local.policy import Exchange, LocalPolicy, enough_memory
 from longfold_training.errors import DivergedError
 from longfold_training.recipes import Reinforce
 
@@ -86,7 +87,7 @@ class Learner:
         logprobs = torch.zeros(len(steps), longest)
         entropies = torch.zeros(len(steps), longest)
         for part in self._parts(range(len(steps)), steps):
-            got, uncertain = self.policy.scores(*self._padded([steps[at] for at in part]), self._temperature)
+            got, uncertain = self.policy.reply_scores(_exchanges(steps[at] for at in part), self._temperature)
             sizes = [len(steps[at].completion) for at in part]
             for at, of_step, spread in zip(
                 part, torch.split(got.cpu(), sizes), torch.split(uncertain.cpu(), sizes), strict=True
@@ -113,8 +114,7 @@ class Learner:
         loss = 0.0
         for part in self._parts(list(live), sequences.steps):
             steps = [sequences.steps[at] for at in part]
-            tokens, targets = self._padded(steps)
-            logprobs, _ = self.policy.scores(tokens, targets, self._temperature)
+            logprobs, _ = self.policy.reply_scores(_exchanges(steps), self._temperature)
             padded = torch.nn.utils.rnn.pad_sequence(
                 list(torch.split(logprobs, [len(step.completion) for step in steps])), batch_first=True
             )
@@ -147,25 +147,18 @@ class Learner:
         return self.recipe.rollouts.temperature
 
     def _parts(self, places: Sequence[int], steps: Sequence[Step]) -> Iterator[list[int]]:
-        """Sequences of like length together, each part within `tokens_at_once`, or one sequence."""
+        """Sequences of like length together, those with the same prompt beside each other; each part within
+        `tokens_at_once` as if nothing were shared, or one sequence."""
         part: list[int] = []
-        for place in sorted(places, key=lambda at: (_length(steps[at]), at)):
-            if part and (len(part) + 1) * _length(steps[place]) > self.recipe.tokens_at_once:
+        longest = 0
+        for place in sorted(places, key=lambda at: _order(steps[at])):
+            longest = max(longest, _length(steps[place]))
+            if part and (len(part) + 1) * longest > self.recipe.tokens_at_once:
                 yield part
-                part = []
+                part, longest = [], _length(steps[place])
             part.append(place)
         if part:
             yield part
-
-    def _padded(self, steps: Sequence[Step]) -> tuple[Tensor, Tensor]:
-        """(rows, length) ids and marks of the completion tokens, padded on the right."""
-        longest = max(map(_length, steps))
-        tokens = torch.full((len(steps), longest), self.policy.pad)
-        targets = torch.zeros(len(steps), longest, dtype=torch.bool)
-        for place, step in enumerate(steps):
-            tokens[place, : _length(step)] = torch.tensor(step.prompt + step.completion)
-            targets[place, len(step.prompt) : _length(step)] = True
-        return tokens.to(self.policy.device), targets.to(self.policy.device)
 
 
 class _Sequences:
@@ -191,6 +184,14 @@ class _Scored:
     entropies: Tensor
     sampled: Tensor
     mask: Tensor
+
+
+def _exchanges(steps: Iterable[Step]) -> list[Exchange]:
+    return [(step.prompt, step.completion) for step in steps]
+
+
+def _order(step: Step) -> tuple[int, tuple[int, ...], int, tuple[int, ...]]:
+    return len(step.prompt), step.prompt, len(step.completion), step.completion
 
 
 def _length(step: Step) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -14,7 +14,7 @@ from huggingface_hub import save_torch_state_dict
 from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
 from transformers.utils.logging import disable_progress_bar
 
 from longfold_training.core.entropy import token_entropies, token_logprobs
@@ -25,6 +25,9 @@ from longfold_training.policy_folder import check_folder, name_type
 from longfold_training.recipes import Lora
 
 Precision = Literal["float32", "bfloat16"]
+
+Exchange = tuple[tuple[int, ...], tuple[int, ...]]
+"""The ids of a prompt and of a reply, each at least one."""
 
 _LOGIT_PIECE = 1024
 """Positions whose logits exist at once; with a vocabulary of 152K in float32 they take 0.6 GB."""
@@ -127,7 +130,51 @@ class LocalPolicy:
         self.model.train(self._recomputes and torch.is_grad_enabled())
         with self.arithmetic():
             hidden: Tensor = self.decoder(input_ids=tokens, use_cache=False).last_hidden_state
-        states, chosen = hidden[:, :-1][targets[:, 1:]], tokens[targets]
+        return self._scores(hidden[:, :-1][targets[:, 1:]], tokens[targets], temperature)
+
+    def reply_scores(self, rows: Sequence[Exchange], temperature: float) -> tuple[Tensor, Tensor]:
+        """As `scores`, of the replies' tokens, reply after reply. A prompt that several replies have is read once,
+        unless activations are recomputed."""
+        if self._recomputes and torch.is_grad_enabled():
+            tokens = self._padded([prompt + reply for prompt, reply in rows])
+            begins = self._ids([len(prompt) for prompt, _ in rows])[:, None]
+            ends = begins + self._ids([len(reply) for _, reply in rows])[:, None]
+            columns = torch.arange(tokens.shape[1], device=self.device)
+            return self.scores(tokens, (columns >= begins) & (columns < ends), temperature)
+        self.model.eval()
+        places: dict[tuple[int, ...], int] = {}
+        owners = self._ids([places.setdefault(prompt, len(places)) for prompt, _ in rows])
+        lengths = self._ids([len(prompt) for prompt in places])
+        cache = DynamicCache()
+        with self.arithmetic():
+            read: Tensor = self.decoder(
+                input_ids=self._padded(list(places)), past_key_values=cache, use_cache=True
+            ).last_hidden_state
+        hidden = read[torch.arange(len(places), device=self.device), lengths - 1][owners][:, None]
+        counts = self._ids([len(reply) for _, reply in rows])
+        longer = (counts > 1).nonzero().squeeze(-1)
+        if len(longer):
+            # The first token follows the prompt; only what a longer reply has behind it needs another pass.
+            owners = owners[longer]
+            cache.batch_select_indices(owners)
+            said = self._padded([reply[:-1] for _, reply in rows if len(reply) > 1])
+            columns = torch.arange(said.shape[1], device=self.device)
+            seen = torch.arange(read.shape[1], device=self.device) < lengths[owners][:, None]
+            with self.arithmetic():
+                behind: Tensor = self.decoder(
+                    input_ids=said,
+                    attention_mask=torch.cat((seen, torch.ones_like(said, dtype=torch.bool)), 1).long(),
+                    position_ids=lengths[owners][:, None] + columns,
+                    past_key_values=cache,
+                    use_cache=True,
+                ).last_hidden_state
+            room = behind.new_zeros(len(rows), *behind.shape[1:])
+            hidden = torch.cat((hidden, room.index_copy(0, longer, behind)), 1)
+        counted = torch.arange(hidden.shape[1], device=self.device) < counts[:, None]
+        return self._scores(hidden[counted], self._ids([token for _, reply in rows for token in reply]), temperature)
+
+    def _scores(self, states: Tensor, chosen: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+        """Of the tokens `chosen` (marked,), each behind its state (marked, width)."""
         pieces = zip(torch.split(states, _LOGIT_PIECE), torch.split(chosen, _LOGIT_PIECE), strict=True)
         if torch.is_grad_enabled():
             parts = [checkpoint(self._piece, *piece, temperature, use_reentrant=False) for piece in pieces]
@@ -139,6 +186,15 @@ class LocalPolicy:
         with self.arithmetic():
             logits = self.head(states)
         return token_logprobs(logits, tokens, temperature), token_entropies(logits, temperature)
+
+    def _ids(self, values: Sequence[int]) -> Tensor:
+        return torch.tensor(values, device=self.device)
+
+    def _padded(self, rows: Sequence[Sequence[int]]) -> Tensor:
+        """(rows, length) on the device, padded on the right."""
+        return nn.utils.rnn.pad_sequence(
+            [torch.tensor(row) for row in rows], batch_first=True, padding_value=self.pad
+        ).to(self.device)
 
     def save(self, folder: Path) -> Path:
         """Write the policy as float32, adapters merged, with every other file of the folder it came from.
