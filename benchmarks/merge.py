@@ -11,7 +11,6 @@ whole, and long ones chunk by chunk. Who is interrupted gives the same command a
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
@@ -19,6 +18,7 @@ from statistics import fmean
 from reinforcement import accuracy, asked, stage
 from report import Row, report
 
+from longfold_agent.profiles.demo import direct_tokens
 from longfold_training.demo.documents import FAMILIES, SEVERAL
 
 POLICIES = {
@@ -39,7 +39,7 @@ def sets(
     run: Path, warm: Path, documents: int, chunks: int, families: Sequence[str]
 ) -> dict[str, tuple[Path, list[str]]]:
     """By reading: the problems, and how the evaluation reads them."""
-    longest = json.loads((warm / "config.json").read_text(encoding="utf-8")).get("longfold_direct_tokens")
+    longest = direct_tokens(warm)
     own = (f"start={warm}", f"documents={documents}", asked(*families))
     room = 16  # a service cuts by rules of its own
     short = stage(

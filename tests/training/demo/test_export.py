@@ -78,3 +78,9 @@ def test_all_bytes_have_a_token(tokenizer: Tokenizer) -> None:
     vocabulary = json.loads(tokenizer.to_str())["model"]["vocab"]
     single = {token for token in vocabulary if len(token) == 1}
     assert len(single) >= 256
+
+
+def test_the_card_says_what_the_run_taught(shape: Shape) -> None:
+    plain, further = (model_card(shape, 1, 1, 0, {}, further=taught) for taught in (False, True))
+    assert "no reasoning, counting, lists" in plain and "**list**" not in plain
+    assert "no reasoning, comparison" in further and "**list**" in further and "--start" in further
