@@ -12,7 +12,7 @@ import pytest
 
 from longfold_agent.engines.connection import client
 from longfold_agent.engines.endpoints import Circuit
-from longfold_agent.engines.vllm import VLLMEngine
+from longfold_agent.engines.vllm import REPLY_BYTES, VLLMEngine
 from longfold_agent.errors import EngineOverloaded, EngineProtocolError, EngineTimeout, EngineUnavailable
 from longfold_agent.protocols import Request
 from longfold_agent.types import Prompt, Sampling
@@ -182,6 +182,34 @@ async def test_a_server_without_health_is_well_when_it_says_so(engines: Make) ->
         assert len(server.seen) == 3
         server.handler = serving(200)
         time.now += 1.0
+        assert await said(engine) == "fine"
+
+
+@pytest.mark.parametrize("call", ["complete", "stream", "window"])
+@pytest.mark.parametrize("status", [200, 500])
+async def test_an_endpoint_that_never_ends_its_reply_is_left(engines: Make, call: str, status: int) -> None:
+    sent = 0
+
+    async def endless(seen: Seen, writer: asyncio.StreamWriter) -> None:
+        nonlocal sent
+        writer.write(STREAM.replace(b"200", str(status).encode()))
+        block = event(text("x" * 2**20))
+        while not seen.gone.is_set():
+            writer.write(block)
+            await writer.drain()
+            sent += len(block)
+
+    async with Server(endless) as server:
+        engine = engines(server, timeout=60.0)
+        with pytest.raises(EngineProtocolError if status == 200 else EngineUnavailable):
+            if call == "complete":
+                await said(engine)
+            elif call == "window":
+                await engine.window()
+            else:
+                [delta async for delta in engine.stream(ask())]
+        assert sent < 2 * REPLY_BYTES
+        server.handler = always(GOOD)
         assert await said(engine) == "fine"
 
 

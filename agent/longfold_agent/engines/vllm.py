@@ -32,6 +32,8 @@ DRAIN_SECONDS = 0.5
 """How long a stream may take to end after `[DONE]`."""
 ERROR_BYTES = 65_536
 """How much of an error body is read."""
+REPLY_BYTES = 64 * 2**20
+"""Longest reply that is taken; per-token ids and logprobs of 100,000 tokens are a third of it."""
 
 
 class VLLMEngine:
@@ -173,10 +175,10 @@ class VLLMEngine:
         at = where(endpoint.url)
         with self._endpoints.probe(endpoint):
             async with self._deadline(at, asyncio.get_running_loop().time() + PROBE_SECONDS):
-                response = await self._client.get(endpoint.url + "/health")
+                response, data = await self._fetch(self._client.build_request("GET", endpoint.url + "/health"), at)
             # vLLM says 503 when its engine died. A server without /health says 404, and lives.
             if response.status_code >= 500:
-                raise self._refusal(response, response.content, at, None)
+                raise self._refusal(response, data, at, None)
         self._models.pop(endpoint.url, None)  # what comes back may serve another model
 
     async def _try_well(self, endpoint: Endpoint) -> None:
@@ -187,14 +189,11 @@ class VLLMEngine:
         at = where(endpoint.url)
         with self._endpoints.trial(endpoint):
             async with self._deadline(at):
-                content = wire.body(request, await self._model_of(endpoint), stream=False)
-                response = await self._client.post(
-                    endpoint.url + wire.path(request), content=content, headers=self._headers(request)
-                )
+                response, data = await self._fetch(await self._message(endpoint, request, stream=False), at)
             if response.status_code != 200:
-                raise self._refusal(response, response.content, at, request)
+                raise self._refusal(response, data, at, request)
             reply = wire.Reply(request, at)
-            reply.add(response.content)
+            reply.add(data)
             return reply.completion()
 
     async def _stream_once(self, endpoint: Endpoint, request: Request) -> AsyncGenerator[Delta, None]:
@@ -202,19 +201,12 @@ class VLLMEngine:
         with self._endpoints.trial(endpoint):
             ends = asyncio.get_running_loop().time() + self._timeout
             async with self._deadline(at, ends):
-                content = wire.body(request, await self._model_of(endpoint), stream=True)
-                message = self._client.build_request(
-                    "POST", endpoint.url + wire.path(request), content=content, headers=self._headers(request)
-                )
+                message = await self._message(endpoint, request, stream=True)
                 response = await self._client.send(message, stream=True)
             try:
                 if response.status_code != 200:
-                    data = b""
                     async with self._deadline(at, ends):
-                        async for part in response.aiter_bytes():
-                            data += part
-                            if len(data) > ERROR_BYTES:
-                                break
+                        data = await _body(response, at)
                     raise self._refusal(response, data, at, request)
                 reply = wire.Reply(request, at)
                 async with aclosing(self._events(response, at, ends)) as events:
@@ -231,11 +223,14 @@ class VLLMEngine:
         of Unicode."""
         parts = aiter(response.aiter_bytes())
         rest = b""
+        size = 0
         while True:
             async with self._deadline(at, ends):
                 part = await anext(parts, None)
             if part is None:
                 raise EngineProtocolError(f"{at}: the stream ended without [DONE]")
+            size += len(part)
+            _check_size(size, at)
             *lines, rest = (rest + part).split(b"\n") if b"\n" in part else (rest + part,)
             for line in lines:
                 if not line.startswith(b"data:"):
@@ -279,10 +274,10 @@ class VLLMEngine:
             return self._model
         at = where(endpoint.url)
         if endpoint.url not in self._models:
-            response = await self._client.get(endpoint.url + "/v1/models")
+            response, data = await self._fetch(self._client.build_request("GET", endpoint.url + "/v1/models"), at)
             if response.status_code != 200:
-                raise self._refusal(response, response.content, at, None)
-            self._models[endpoint.url] = wire.served_models(response.content, at)
+                raise self._refusal(response, data, at, None)
+            self._models[endpoint.url] = wire.served_models(data, at)
         served = self._models[endpoint.url]
         if self._model in served:
             return self._model
@@ -291,6 +286,19 @@ class VLLMEngine:
             why = f"model {self._model!r} is not served" if self._model else "a model must be named"
             raise EngineRejected(f"{at}: {why}; served: {names}")
         return next(iter(served))
+
+    async def _message(self, endpoint: Endpoint, request: Request, *, stream: bool) -> httpx.Request:
+        content = wire.body(request, await self._model_of(endpoint), stream=stream)
+        url = endpoint.url + wire.path(request)
+        return self._client.build_request("POST", url, content=content, headers=self._headers(request))
+
+    async def _fetch(self, message: httpx.Request, at: str) -> tuple[httpx.Response, bytes]:
+        """A response and its body."""
+        response = await self._client.send(message, stream=True)
+        try:
+            return response, await _body(response, at)
+        finally:
+            await response.aclose()
 
     def _headers(self, request: Request) -> dict[str, str]:
         headers = {"content-type": "application/json"} | dict(request.headers)
@@ -309,3 +317,20 @@ class VLLMEngine:
 
     def _deadline(self, at: str, ends: float | None = None) -> Deadline:
         return Deadline(at, asyncio.get_running_loop().time() + self._timeout if ends is None else ends)
+
+
+async def _body(response: httpx.Response, at: str) -> bytes:
+    """A response's body, of an error no more than its beginning."""
+    data = bytearray()
+    async for part in response.aiter_bytes():
+        data += part
+        _check_size(len(data), at)
+        if response.status_code != 200 and len(data) > ERROR_BYTES:
+            break
+    return bytes(data)
+
+
+def _check_size(size: int, at: str) -> None:
+    """An endpoint that sends for ever must not take the memory of a worker that serves others."""
+    if size > REPLY_BYTES:
+        raise EngineProtocolError(f"{at}: a reply of more than {REPLY_BYTES // 2**20} MiB")
