@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from longfold_training.recipes import Recipe, Reinforce, Select, load
+from longfold_training.demo.documents import FAMILIES, SEVERAL
+from longfold_training.recipes import Problems, Recipe, Reinforce, Select, load
 
 SCRIPT = Path(__file__).parents[2] / "training" / "runs" / "demo.sh"
 STAND_IN = """#!/usr/bin/env bash
@@ -67,10 +68,12 @@ def test_the_stages_are_the_papers(asked: list[list[str]]) -> None:
     order = ["full-context-1", "full-context-2", "full-context-3", "memory", "merge", "full-context-4", "export"]
     trained = [Path(command[command.index("--out") + 1]) for command in asked if command[0] != "report"]
     assert [path.name for path in trained if path.name in order and path.parent.name == "out"] == order
-    assert trained[0] == Path("out/warm") and asked[0][0] == "demo"
+    assert trained[:2] == [Path("out/facts"), Path("out/warm")] and [command[0] for command in asked[:3]] == [
+        "demo", "demo", "run"
+    ]  # fmt: skip
     evaluated = [path.name for path in trained if path.parent.name == "evaluate"]
     assert evaluated == ["warm", *order]
-    assert len(names) == len(set(trained)) - 1
+    assert len(names) == len(set(trained)) - 2
 
 
 @pytest.mark.parametrize(
@@ -95,9 +98,17 @@ def test_full_context_is_a_single_pass_where_the_weights_know_it(
         assert found == lengths
 
 
+def test_problems_ask_for_what_the_policy_was_taught(asked: list[list[str]], tmp_path: Path) -> None:
+    (tmp_path / "few" / "warm").mkdir(parents=True)
+    few = commands(tmp_path / "few", 1, WARM="warm", FAMILIES='["single"]')
+    for made, wanted in ((asked, FAMILIES + SEVERAL), (few, ("single",))):
+        recipes = [recipe_of(command) for command in made if command[0] == "run"]
+        assert {recipe.families for recipe in recipes if isinstance(recipe, Problems)} == {wanted}
+
+
 def test_given_again_every_stage_decides_for_itself_whether_it_is_finished(tmp_path: Path) -> None:
     asked = commands(tmp_path, 2)
     # All but the warm start, whose policy is there; a stage compares what it was begun with.
     once = len(asked) // 2 + 1
-    assert asked[once:] == asked[1:once]
+    assert asked[once:] == asked[2:once]
     assert all("--resume" in command for command in asked if command[0] == "run")

@@ -8,7 +8,8 @@
 #   RUN=/data/demo SEED=1 training/runs/demo.sh
 #   STEPS=2 QUESTIONS=3 DOCUMENTS=20 training/runs/demo.sh     # every stage, but short: to see that it runs
 #
-# The warm start takes about an hour; WARM=FOLDER begins with a policy folder that is there already.
+# The warm start takes about two and a half hours; WARM=FOLDER begins with a policy folder that is there already, and FAMILIES
+# names what it knows where that is less: FAMILIES='["single", "update", "choice"]' WARM=runs/demo/facts/policy.
 # A run that was killed goes on where it was: give the same command again. What is finished stays, and over other weights or
 # data than it was begun with a stage is refused.
 set -euo pipefail
@@ -18,6 +19,7 @@ SEED=${SEED:-0}
 STEPS=${STEPS:-}
 QUESTIONS=${QUESTIONS:-}
 DOCUMENTS=${DOCUMENTS:-}
+FAMILIES=${FAMILIES:-'["single", "update", "choice", "list", "count", "hops"]'}
 THREADS=${THREADS:-2}
 TRAIN=${TRAIN:-longfold-train}
 
@@ -44,9 +46,11 @@ evaluate() {
   stage "evaluate/$1" demo/evaluate "start=$2" "data=$RUN/problems-test/problems.jsonl"
 }
 
-# problems NAME CHUNKS CHUNK_TOKENS: documents of one length.
+# problems NAME RECIPE [KEY=VALUE ...]: documents, with questions of every family that the policy was taught.
 problems() {
-  stage "$1" demo/problems "start=$WARM" "chunks=$2" "chunk_tokens=$3" ${DOCUMENTS:+"documents=$DOCUMENTS"}
+  local name=$1 recipe=$2
+  shift 2
+  stage "$name" "$recipe" "start=$WARM" "families=$FAMILIES" ${DOCUMENTS:+"documents=$DOCUMENTS"} "$@"
 }
 
 # select_for NAME START DATA [KEY=VALUE ...]: of the data for a stage, what the policy before it answers sometimes. What it
@@ -57,12 +61,20 @@ select_for() {
   stage "$name" demo/select "start=$start" "data=$RUN/$data/problems.jsonl" "$@"
 }
 
-# 1. Warm start: imitation of a programmatic teacher, from random weights.
+# imitate NAME [--start POLICY]: imitation of a programmatic teacher.
+imitate() {
+  local name=$1
+  shift
+  [ -e "$RUN/$name/policy/config.json" ] || "$TRAIN" demo --out "$RUN/$name" --seed "$SEED" --threads "$THREADS" --resume "$@"
+}
+
+# 1. Warm start: single facts from random weights, then lists, counts, two hops and the single pass.
 if [ -z "${WARM:-}" ]; then
+  imitate facts
+  imitate warm --start "$RUN/facts/policy"
   WARM=$RUN/warm/policy
-  [ -e "$WARM/config.json" ] || "$TRAIN" demo --out "$RUN/warm" --seed "$SEED" --threads "$THREADS" --resume
 fi
-stage problems-test demo/problems-test "start=$WARM" ${DOCUMENTS:+"documents=$DOCUMENTS"}
+problems problems-test demo/problems-test
 evaluate warm "$WARM"
 
 # 2. Full-context RL on growing lengths: in a single pass where the weights say that they know it, else the whole text is one
@@ -74,14 +86,15 @@ for length in $lengths; do
   number=$((${number:-0} + 1))
   whole=("reading=$reading" "limits.input_tokens=$length")
   if [ "$reading" = fold ]; then whole+=("limits.chunk_tokens=$length"); fi
-  problems "problems-$number" "[1, 1]" "$((length - 16))"   # some room: a service cuts by rules of its own
+  # Some room: a service cuts by rules of its own.
+  problems "problems-$number" demo/problems "chunks=[1, 1]" "chunk_tokens=$((length - 16))"
   select_for "select-$number" "$start" "problems-$number" "${whole[@]}"
   reinforce "full-context-$number" demo/full-context "$start" "select-$number" "${whole[@]}"
   start=$RUN/full-context-$number/policy
 done
 
 # 3. Memory RL on documents of several chunks, from stage 3.
-problems problems-memory "[2, 6]" 240
+problems problems-memory demo/problems "chunks=[2, 6]" chunk_tokens=240
 select_for select-memory "$start" problems-memory limits.chunk_tokens=256 limits.input_tokens=2048
 reinforce memory demo/memory "$start" select-memory
 
