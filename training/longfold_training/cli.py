@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
 
+CARD_BATCHES = 60
+"""Batches of fresh rows behind the shares that a model card tells; about a thousand rows of two dozen kinds."""
 INTERRUPTED = 130
 """Exit status after Ctrl-C, as shells count it."""
 _EXTRAS = dict.fromkeys(("numpy", "safetensors", "torch", "transformers"), "torch") | {"peft": "lora"}
@@ -169,7 +171,7 @@ def _demo(given: argparse.Namespace) -> int:
         console.print(f"Stopped after step {run.step}; go on with --resume.")
         return INTERRUPTED
     mix = (config.ordinary, config.families, config.direct)
-    figures = validate(run.policy, run.tokenizer, config.stages[-1][0], "train", 6, *mix)
+    figures = validate(run.policy, run.tokenizer, config.stages[-1][0], "train", CARD_BATCHES, *mix)
     card = model_card(config.shape, run.step, run.tokens, config.seed, figures, further=bool(config.start))
     folder = export(run.policy, run.tokenizer, given.out / "policy", card, direct=config.direct_tokens)
     console.print(f"Policy written to {folder}")

@@ -12,7 +12,7 @@ from functools import cache
 from longfold_training.demo.listing import LISTING
 from longfold_training.demo.ordinary import ORDINARY
 from longfold_training.demo.rules import RULES
-from longfold_training.demo.words import words
+from longfold_training.demo.words import read_lines, words
 
 _LISTS = {
     "noun": "nouns",
@@ -25,8 +25,9 @@ _LISTS = {
 _PLACEHOLDERS = {
     "A": "{a}", "anA": "{an}", "A1": "{a1}", "anA1": "{an1}", "E": "{e}", "V": "{v}", "V2": "{v2}", "X": "{x}",
 }  # fmt: skip
-_GRAMMAR = RULES | ORDINARY | LISTING
-_SENTENCES = ("statement", "change", "state", "update", "passage", "line", "litem", "litems")
+_WHOLE = {name: read_lines(name) for name in ("statements", "changes")}
+_GRAMMAR = RULES | ORDINARY | LISTING | _WHOLE
+_SENTENCES = (*_WHOLE, "statement", "change", "state", "update", "passage", "line", "litem", "litems")
 _BEFORE = ("lead", "newslead", "intro")
 _BEHIND = ("tail", "outro")
 

@@ -29,7 +29,7 @@ from longfold_training.demo.ordinary import ORDINARY
 from longfold_training.demo.rules import QUESTIONS, RULES
 from longfold_training.demo.sentences import bindings
 from longfold_training.demo.story import last_values, make_fact, make_story, name_of
-from longfold_training.demo.words import attribute, attributes, split_of
+from longfold_training.demo.words import attribute, attributes, read_lines, split_of
 
 TOKENS = load_tokens(Path(__file__).parents[3] / "server" / "longfold_server" / "policy" / "tokenizer.json")
 
@@ -169,6 +169,7 @@ def test_every_statement_of_the_grammar_holds_its_value() -> None:
     for rules in (
         *(RULES[kind] for kind in ("state", "update", "passage", "line")),
         *(ORDINARY[kind] for kind in ("statement", "change")),
+        *(read_lines(kind) for kind in ("statements", "changes")),
     ):
         for template in rules:
             bound = bindings(fact, "the value before", fact, fact)

@@ -10,7 +10,12 @@ from random import Random
 from longfold_training.demo.grammar import article, capital, expand, sentence
 from longfold_training.demo.ordinary import ORDINARY
 from longfold_training.demo.rules import RULES
-from longfold_training.demo.words import words
+from longfold_training.demo.words import read_lines, words
+
+
+WHOLE = 0.5
+"""Share of ordinary statements that are written out, in `statements.txt` and `changes.txt`; the others are put together
+by the rules of `ordinary`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +74,17 @@ def state(rng: Random, fact: Fact, other: Fact, third: Fact) -> Passage:
 def ordinary(rng: Random, fact: Fact, before: str) -> Passage:
     """A statement, or mostly a change where there was a value before, as people ordinarily write it."""
     changed = before and rng.random() < 0.7
-    template = rng.choice(ORDINARY["change" if changed else "statement"])
+    whole = rng.random() < WHOLE
+    if whole:
+        template = rng.choice(read_lines("changes" if changed else "statements"))
+    else:
+        template = rng.choice(ORDINARY["change" if changed else "statement"])
     bound = bindings(fact, before)
     text = expand(rng, template, bound)
     opens = text.startswith(fact.value) and fact.value[0].islower()
-    if opens or rng.random() < (0.45 if changed else 0.3):
+    if opens or (not whole and rng.random() < (0.45 if changed else 0.3)):
         text = f"{expand(rng, rng.choice(ORDINARY['newslead' if changed else 'lead']), bound)} {text}"
-    if rng.random() < 0.3:
+    if not whole and rng.random() < 0.3:
         text += expand(rng, rng.choice(ORDINARY["tail"]), bound)
     return Passage(sentence(rng, text), (fact,))
 
