@@ -82,6 +82,7 @@ def test_one_of_several_is_a_word_of_the_question(text: str, hidden: str) -> Non
         ("What is the wine list of Norbel?", "What is the<w1><w2> of<w3>?"),
         ("list price of Norbel", "<w1><w2> of<w3>"),
         ("Who is the many of Norbel?", "Who is the<w1> of<w2>?"),
+        ("Are you able to name the wine list of Norbel?", "Are you<w1> to<w2> the<w3><w4> of<w5>?"),
     ],
 )
 def test_words_that_ask_for_several_stay_visible(question: str, shown: str) -> None:

@@ -158,7 +158,7 @@ KEEP_BIAS = 0.0
 """Added to the logit of <keep>: a false write can spoil the memory of a long reading, a missed fact costs one fact."""
 RETRY_TEMPERATURE = 0.5
 """A retry at temperature 0 would repeat the bad reply."""
-PARSER = 6
+PARSER = 7
 """Raised with every change of the parsing rules, so that no state is continued under other rules than it was begun."""
 NOTICE = (
     "Answered by the demo policy, a model of four million parameters that only looks up stated attributes of named "

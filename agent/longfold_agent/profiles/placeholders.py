@@ -36,8 +36,8 @@ _BEGINNING = re.compile(
 )
 """Behind the end of a sentence or line; "Dr. " and "M. " end none."""
 _LOOK_BACK = 12
-_SEVERAL = re.compile(r"\b(?:(?i:how many|all|are|were)\b|(?i:list)(?= (?:the|all)\b| [A-Z]))")
-"""What makes a question one for several things, or for their number."""
+_SEVERAL = re.compile(r"\b(?:(?i:how many|all|are(?! you\b)|were)\b|(?i:list)(?= (?:the|all)\b| [A-Z]))")
+"""What makes a question one for several things, or for their number; "Are you able to" does not."""
 _ASKS = frozenset(("list", "many"))
 """Words of such a question that stay visible in it; "are" and "all" are `COMMON`."""
 _TOKEN = re.compile(r"(?P<space> ?)(?P<token><[wcnr][1-9][0-9]{0,2}>)")
