@@ -25,7 +25,7 @@ _LISTS = {
 _PLACEHOLDERS = {
     "A": "{a}", "anA": "{an}", "A1": "{a1}", "anA1": "{an1}", "E": "{e}", "V": "{v}", "V2": "{v2}", "X": "{x}",
 }  # fmt: skip
-_WHOLE = {name: read_lines(name) for name in ("statements", "changes")}
+_WHOLE = {name: read_lines(name) for name in ("statements", "changes", "lists")}
 _GRAMMAR = RULES | ORDINARY | LISTING | _WHOLE
 _SENTENCES = (*_WHOLE, "statement", "change", "state", "update", "passage", "line", "litem", "litems")
 _BEFORE = ("lead", "newslead", "intro")

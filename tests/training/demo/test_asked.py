@@ -25,7 +25,7 @@ from longfold_training.demo.rules import LEADS, QUESTIONS, WHEN, WHO
 from longfold_training.demo.sentences import Fact, Passage
 from longfold_training.demo.story import make_story
 from longfold_training.demo.teacher import question as single_question
-from longfold_training.demo.words import Attribute
+from longfold_training.demo.words import Attribute, read_lines
 
 PROFILE = prompt.profile()
 TOKENS = load_tokens(Path(__file__).parents[3] / "server" / "longfold_server" / "policy" / "tokenizer.json")
@@ -241,7 +241,8 @@ def test_the_form_of_a_question_tells_its_family() -> None:
         words = prompt.read_words(question, "", "")
         assert ("how many" in words.hide(question).casefold()) == (template in COUNT_QUESTIONS)
     assert not any(
-        asks_for_several(question) for question in (*QUESTIONS, *WHO, *WHEN, *LEADS, *HOP_QUESTIONS, *WHO_OF)
+        asks_for_several(question)
+        for question in (*QUESTIONS, *read_lines("questions"), *WHO, *WHEN, *LEADS, *HOP_QUESTIONS, *WHO_OF)
     )
 
 

@@ -17,7 +17,7 @@ from longfold_training.demo.grammar import article, capital, expand, sentence
 from longfold_training.demo.listing import COUNT_QUESTIONS, LIST_QUESTIONS, LISTING, WHO_ARE
 from longfold_training.demo.ordinary import ORDINARY
 from longfold_training.demo.rules import CURRENT
-from longfold_training.demo.sentences import Fact, Passage
+from longfold_training.demo.sentences import WHOLE, Fact, Passage
 from longfold_training.demo.words import Split, apart, read_lines, split_of, words
 
 MOST = 6
@@ -148,6 +148,10 @@ def bindings(of: Collection, listed: Sequence[str], shown: Sequence[str] = ()) -
 
 def state(rng: Random, of: Collection, listed: Sequence[str]) -> Passage:
     """A sentence of the training grammar that states one item or two."""
+    if rng.random() < WHOLE:
+        # A small letter opens no sentence.
+        ways = [way for way in read_lines("lists") if not (listed[0][0].islower() and way.startswith("{V}"))]
+        return _passage(sentence(rng, _put(rng, of, listed, ways)), of, listed)
     shown = [_with_article(rng, item) for item in listed]
     bound = bindings(of, listed, shown)
     template = rng.choice(LISTING["litems" if len(listed) > 1 or rng.random() < 0.4 else "litem"])
@@ -164,8 +168,12 @@ def state(rng: Random, of: Collection, listed: Sequence[str]) -> Passage:
 
 def say(rng: Random, of: Collection, listed: Sequence[str], templates: Sequence[str]) -> Passage:
     """One item or two in a sentence of a collection of templates."""
+    return _passage(capital(_put(rng, of, listed, templates)), of, listed)
+
+
+def _put(rng: Random, of: Collection, listed: Sequence[str], templates: Sequence[str]) -> str:
     fitting = [template for template in templates if ("{V2}" in template) == (len(listed) > 1)]
-    return _passage(capital(expand(rng, rng.choice(fitting), bindings(of, listed))), of, listed)
+    return expand(rng, rng.choice(fitting), bindings(of, listed))
 
 
 def _passage(text: str, of: Collection, listed: Sequence[str], *, line: bool = False) -> Passage:

@@ -13,14 +13,16 @@ from longfold_training.demo import values
 from longfold_training.demo.grammar import expand
 from longfold_training.demo.rules import CURRENT, LEADS, QUESTIONS, WHEN, WHO
 from longfold_training.demo.story import Key
-from longfold_training.demo.words import Split
+from longfold_training.demo.words import Split, read_lines
 
 _LED_SHARE = 0.06
+_USUAL_SHARE = 0.6
+"""Share of questions in one of the usual forms."""
 
 
 def question(rng: Random, key: Key) -> str:
     """One of many ways to ask for the attribute of the entity."""
-    ways: Sequence[str] = QUESTIONS
+    ways: Sequence[str] = QUESTIONS if rng.random() < _USUAL_SHARE else read_lines("questions")
     if key.usual == "person" and rng.random() < 0.4:
         ways = WHO
     elif key.usual == "date" and rng.random() < 0.2:
