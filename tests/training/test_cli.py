@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -29,7 +28,6 @@ def little(monkeypatch: pytest.MonkeyPatch) -> None:
             yield " ".join(paragraph)
 
     monkeypatch.setattr(train, "corpus", corpus)
-    monkeypatch.setattr(train, "Config", partial(train.Config, steps=2))
     for length in (64, 128, 256):
         monkeypatch.setitem(LOADS, length, Load(32, 8, 160, 4))
 
@@ -46,7 +44,7 @@ def test_help_needs_no_torch(arguments: list[str]) -> None:
     assert ("--resume" in done.stdout) == (arguments[0] == "demo")
 
 
-@pytest.mark.parametrize("arguments", [["--threads", "0"], ["--threads", "-1"], ["--threads", "many"]])
+@pytest.mark.parametrize("arguments", [["--threads", "0"], ["--threads", "-1"], ["--threads", "many"], ["--steps", "0"]])
 def test_numbers_below_one_are_refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
         parser().parse_args(["demo", "--out", "x", *arguments])
@@ -59,7 +57,7 @@ def test_numbers_below_one_are_refused(arguments: list[str], capsys: pytest.Capt
 def test_a_stopped_run_goes_on_and_ends_in_a_policy_folder(
     number: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = ["demo", "--out", str(tmp_path / "run")]
+    arguments = ["demo", "--out", str(tmp_path / "run"), "--steps", "2"]
     real = train.Run.train_step
 
     def interrupted(run: train.Run) -> float:

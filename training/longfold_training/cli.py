@@ -45,11 +45,17 @@ def parser() -> argparse.ArgumentParser:
         help="go on from this policy: teach it lists, counts, two hops and the single pass as well",
     )
     demo.add_argument("--seed", type=int, default=0, help="everything random follows from it (default %(default)s)")
+    demo.add_argument(
+        "--steps",
+        type=_positive,
+        metavar="N",
+        help="length of the run, by which its schedule is stretched (default 3800; with --start 3000)",
+    )
     demo.add_argument("--threads", type=_positive, default=2, help="cores to use (default %(default)s)")
     demo.add_argument(
         "--resume",
         action="store_true",
-        help="go on from the checkpoints in DIR; --seed, --threads and --start must be as the run began with",
+        help="go on from the checkpoints in DIR; all other options must be as the run began with",
     )
     _stage_commands(commands)
     return top
@@ -159,7 +165,8 @@ def _demo(given: argparse.Namespace) -> int:
     console = Console(stderr=True)
     console.print("Preparing the text and the tokenizer (about half a minute).")
     make = Config if given.start is None else partial(Config.further, given.start)
-    config = make(seed=given.seed, threads=given.threads)
+    length = {} if given.steps is None else {"steps": given.steps}
+    config = make(seed=given.seed, threads=given.threads, **length)
     run = Run(given.out, config, resume=given.resume, start=given.start)
     with _interrupts() as asked, _progress(console) as progress:
         task = progress.add_task("training", total=config.steps, completed=run.step, note="")

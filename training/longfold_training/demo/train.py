@@ -68,11 +68,11 @@ class Config:
         return Schedule(self.steps, self.peak, decay=self.decay, stages=self.stages, ordinary_floor=self.ordinary)
 
     @classmethod
-    def further(cls, start: Path, **settings: Any) -> Config:
+    def further(cls, start: Path, steps: int = 3000, **settings: Any) -> Config:
         """A policy that knows single facts goes on to lists, counts, two hops and the single pass. Raises
         `CheckpointError` or `ExportError` for a folder that holds no demo policy."""
         return cls(
-            steps=3000, shape=load_policy(start).shape, peak=1.5e-3, decay=0.9, stages=((128, 0.0), (256, 0.4)),
+            steps, shape=load_policy(start).shape, peak=1.5e-3, decay=0.9, stages=((128, 0.0), (256, 0.4)),
             families=0.4, direct=0.2, start=weights_hash(start), **settings,
         )  # fmt: skip
 
