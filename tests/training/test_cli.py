@@ -44,7 +44,9 @@ def test_help_needs_no_torch(arguments: list[str]) -> None:
     assert ("--resume" in done.stdout) == (arguments[0] == "demo")
 
 
-@pytest.mark.parametrize("arguments", [["--threads", "0"], ["--threads", "-1"], ["--threads", "many"], ["--steps", "0"]])
+@pytest.mark.parametrize(
+    "arguments", [["--threads", "0"], ["--threads", "-1"], ["--threads", "many"], ["--steps", "0"]]
+)
 def test_numbers_below_one_are_refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
         parser().parse_args(["demo", "--out", "x", *arguments])

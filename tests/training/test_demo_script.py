@@ -78,7 +78,11 @@ def test_the_stages_are_the_papers(asked: list[list[str]]) -> None:
 
 @pytest.mark.parametrize(
     ("config", "reading", "lengths"),
-    [("{}", "fold", [128, 192, 256, 256]), ('{"longfold_direct_tokens": 512}', "direct", [128, 256, 512, 512])],
+    [
+        ("{}", "fold", [128, 192, 256, 256]),
+        ('{"longfold_direct_tokens": 0}', "fold", [128, 192, 256, 256]),
+        ('{"longfold_direct_tokens": 512}', "direct", [128, 256, 512, 512]),
+    ],
 )
 def test_full_context_is_a_single_pass_where_the_weights_know_it(
     config: str, reading: str, lengths: list[int], tmp_path: Path

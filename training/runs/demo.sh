@@ -80,7 +80,7 @@ evaluate warm "$WARM"
 # 2. Full-context RL on growing lengths: in a single pass where the weights say that they know it, else the whole text is one
 # chunk.
 reading=fold lengths="128 192 256"
-if grep -qs '"longfold_direct_tokens"' "$WARM/config.json"; then reading=direct lengths="128 256 512"; fi
+if grep -qsE '"longfold_direct_tokens": *[1-9]' "$WARM/config.json"; then reading=direct lengths="128 256 512"; fi
 start=$WARM
 for length in $lengths; do
   number=$((${number:-0} + 1))

@@ -12,7 +12,6 @@ from longfold_training.demo.ordinary import ORDINARY
 from longfold_training.demo.rules import RULES
 from longfold_training.demo.words import read_lines, words
 
-
 WHOLE = 0.5
 """Share of ordinary statements that are written out, in `statements.txt` and `changes.txt`; the others are put together
 by the rules of `ordinary`."""
