@@ -61,7 +61,7 @@ check: lint types imports ## lint, types, dependency rules
 bench: $(STAMP) ## the rows of benchmarks/README.md that this machine can measure (about 30 minutes)
 	@$(BIN)/python benchmarks/run.py
 
-train-demo: $(STAMP) ## train the demo policy again from its seed, into runs/demo (at most 90 minutes on two cores)
+train-demo: $(STAMP) ## train a demo policy for single facts from nothing, into runs/demo (about 90 minutes on two cores)
 	@$(BIN)/longfold-train demo --out runs/demo
 
 lock: ## pin every dependency again, after a change of requirements.in or a pyproject.toml

@@ -13,8 +13,8 @@ from longfold_training.demo.rules import RULES
 from longfold_training.demo.words import read_lines, words
 
 WHOLE = 0.5
-"""Share of ordinary statements that are written out, in `statements.txt` and `changes.txt`; the others are put together
-by the rules of `ordinary`."""
+"""Share of ordinary statements that are written out, in `statements.txt`, `changes.txt` and `lists.txt`; the others are
+put together by rules."""
 
 
 @dataclass(frozen=True, slots=True)
