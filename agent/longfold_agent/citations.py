@@ -18,7 +18,7 @@ from longfold_agent.types import Query
 
 MOST = 8
 """Citations of one answer; more are not read."""
-FEW = 4
+FEW = 6
 """With at most this many lines all of them are what the answer was made from, even if it repeats none ("yes")."""
 _NEAR_BEST = 0.5
 """Lines that support the answer at least half as well as the best one are cited too."""
@@ -32,6 +32,8 @@ _WORD = re.compile(f"[{_CJK}]|[^\\W_{_CJK}]+(?:[.,:'\u2019/-](?=\\d)\\d+)*")
 _NAME = re.compile(r"(?<=[\w,;] )[^\W\d_a-z][\w-]*")
 """A word with a capital inside a sentence."""
 _TITLES = frozenset({"mr", "mrs", "ms", "dr", "prof", "sir", "i"})
+_BETWEEN = re.compile(r"[;\n]")
+"""Stands between what an answer lists."""
 _OPTION = re.compile(r"(?:^|(?<=\s)|(?<=\())\(?([A-Za-z])[).:\]]\s+")
 _LETTER = re.compile(
     r"(?:(?:the\s)?(?:correct\s)?(?:answer|option|choice)\s?(?:is|:)?\s?)?[(\[*\"']{0,4}([A-Za-z])(?:[).:\]*\"']+(?:\s.*)?)?",
@@ -78,7 +80,7 @@ def cite(
     asked = _terms(query.core)
     texts: dict[Source, _Passage] = {}
     found: dict[tuple[int, int, int], Citation] = {}
-    for line in _supporting(claim.terms, asked, provenance.lines)[:most]:
+    for line in _supporting(claim, asked, provenance.lines)[:most]:
         for source in (line.source, line.origin):
             if source is None:
                 continue
@@ -170,27 +172,31 @@ def _quote(
     return Citation(source.document, source.start + start, source.start + end, passage.text[start:end], source.chunk)
 
 
-def _supporting(claim: Counter[str], asked: Counter[str], lines: Sequence[Line]) -> list[Line]:
-    """The lines that hold something of the claim, best first; all of few lines when none does."""
+def _supporting(claim: _Claim, asked: Counter[str], lines: Sequence[Line]) -> list[Line]:
+    """The lines that hold something of a part of the claim: the best ones of each part, then the second ones. All of
+    few lines when none does."""
     held = [_terms(line.text) for line in lines]
     having = Counter(term for terms in held for term in terms)
 
     def weight(term: str) -> float:
         return log(1 + (len(lines) + 1) / (having[term] + 1)) * (3.0 if _number(term) else 1.0)
 
-    value = [term for term in claim if term not in _COMMON]
-    scored = []
-    for at, (line, terms) in enumerate(zip(lines, held, strict=True)):
-        support = sum(weight(term) for term in value if term in terms)
-        # The question decides between lines that hold the value equally, and must not make up for a line that lacks it.
-        topic = sum(weight(term) for term in asked if term in terms and term not in _COMMON)
-        if support > 0:
-            scored.append((support + 0.2 * topic, -at, line))
-    if not scored:
-        return list(lines) if len(lines) <= FEW else []
-    scored.sort(key=lambda one: one[:2], reverse=True)
-    least = scored[0][0] * _NEAR_BEST
-    return [line for score, _, line in scored if score >= least]
+    def ranked(part: Counter[str]) -> list[Line]:
+        value = [term for term in part if term not in _COMMON]
+        scored = []
+        for at, (line, terms) in enumerate(zip(lines, held, strict=True)):
+            support = sum(weight(term) for term in value if term in terms)
+            # The question decides between lines that hold the value equally, and must not make up for a line that
+            # lacks it.
+            topic = sum(weight(term) for term in asked if term in terms and term not in _COMMON)
+            if support > 0:
+                scored.append((support + 0.2 * topic, -at, line))
+        scored.sort(key=lambda one: one[:2], reverse=True)
+        return [line for score, _, line in scored if score >= scored[0][0] * _NEAR_BEST]
+
+    rows = zip_longest(*map(ranked, claim.parts))
+    found = list(dict.fromkeys(line for row in rows for line in row if line is not None))
+    return found or (list(lines) if len(lines) <= FEW else [])
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +205,8 @@ class _Claim:
 
     terms: Counter[str]
     names: frozenset[str]
+    parts: tuple[Counter[str], ...]
+    """The terms of each thing that it lists: a short one is supported by a line of its own."""
 
 
 def _claim(answer: str, query: Query) -> _Claim:
@@ -210,7 +218,9 @@ def _claim(answer: str, query: Query) -> _Claim:
                 answer = chosen
                 break
     names = {name for found in _NAME.finditer(answer) for name in _terms(found[0]) if name not in _TITLES}
-    return _Claim(_terms(answer), frozenset(names | {term for term in _terms(answer) if _number(term)}))
+    terms = _terms(answer)
+    parts = tuple(filter(None, map(_terms, _BETWEEN.split(answer))))
+    return _Claim(terms, frozenset(names | {term for term in terms if _number(term)}), parts)
 
 
 def _options(text: str) -> dict[str, str]:

@@ -56,6 +56,16 @@ def test_a_yes_is_cited_by_the_few_lines_there_are() -> None:
     assert quotes("Yes", "the keeper came back in May") == ["The keeper came back in May."]
 
 
+@pytest.mark.parametrize("answer", ["Jean-Luc van Hale; tea", "- tea\n- Jean-Luc van Hale", "2"])
+def test_each_thing_that_is_listed_is_cited_where_it_stands(answer: str) -> None:
+    texts = ("The ship carries Jean-Luc van Hale. Rain fell.", "Wind came. The ship carries tea.")
+    sources = [Source(number, 0, 100 * number, 100 * number + len(text)) for number, text in enumerate(texts)]
+    memory = ("carried by the ship: Jean-Luc van Hale", "carried by the ship: tea")
+    provenance = Provenance(tuple(map(Line, memory, sources)))
+    found = cite(answer, provenance, lambda source: texts[source.chunk], Query("What is carried by the ship?"))
+    assert {one.quote for one in found} == {"The ship carries Jean-Luc van Hale.", "The ship carries tea."}
+
+
 @pytest.mark.parametrize(
     ("answer", "line"),
     [
