@@ -421,10 +421,64 @@ DECK = "The Heron took Carl Reed and Ann Orr, and later Bo Hay of the Gull."
 def test_each_new_item_must_stand_in_the_text_and_none_is_lost(memory: str, before: str, stands: bool) -> None:
     assert demo.grounded_items(memory, before, DECK) is stands
     assert demo.grounded_items(memory, memory, "nothing of the kind")
-    for question in ("List the passengers of the Heron.", "How many passengers has the Heron?"):
-        call = replace(READ, question=question, memory=before)
-        said = demo.render_update(demo.read_words(question, before, DECK), memory, demo.AFTER_FIND)
-        assert (parse(said, call=call, chunk=DECK).kind is UpdateKind.REWRITE) is stands
+
+
+@pytest.mark.parametrize("question", ["List the passengers of the Heron.", "How many passengers has the Heron?"])
+@pytest.mark.parametrize(
+    ("said", "before", "memory"),
+    [
+        (ABOARD, "", ABOARD),
+        ("passengers of the Heron: Carl Reed", ABOARD, f"{ABOARD}; Carl Reed"),
+        ("passengers of the Heron: Carl Reed; Bo Hay", ABOARD, f"{ABOARD}; Carl Reed; Bo Hay"),
+        ("passengers of the Heron: Carl Reed; ann orr", ABOARD, f"{ABOARD}; Carl Reed"),
+        (f"{ABOARD}; Carl Reed", ABOARD, f"{ABOARD}; Carl Reed"),
+        ("passengers of the Heron: Carl Reed", f"{ABOARD}; Jo Kay", f"{ABOARD}; Jo Kay; Carl Reed"),
+        ("tools of the Heron: B: Carl Reed", "tools of the Heron: B: Bo", "tools of the Heron: B: Bo; Carl Reed"),
+        (f"{ABOARD}; Ann Orr; Ann Orr", ABOARD, ABOARD),
+        ("passengers of the Heron: Ann Orr", f"{ABOARD}; Jo Kay", f"{ABOARD}; Jo Kay"),
+        ("passengers of the Heron: Ann Ray", ABOARD, None),
+        ("passengers of the Heron: Carl Reed; Carl Reed", ABOARD, None),
+        ("passengers of the Heron: Carl Reed; ", ABOARD, None),
+        (f"{ABOARD}; ", ABOARD, None),
+        ("sailors of the Heron: Carl Reed", ABOARD, None),
+        ("Carl Reed", ABOARD, None),
+        ("passengers of the Trask: Ann Orr; Carl Reed", "passengers of the Trask: Ann Orr", None),
+    ],
+)
+def test_what_the_chunk_adds_to_a_list_goes_behind_it(
+    question: str, said: str, before: str, memory: str | None
+) -> None:
+    call = replace(READ, question=question, memory=before, plan=demo.AFTER_FIND if before else "")
+    reply = demo.render_update(demo.read_words(question, before, DECK), said, demo.AFTER_FIND)
+    update = parse(reply, call=call, chunk=DECK)
+    if memory is None:
+        assert update.kind is UpdateKind.INVALID
+    elif memory == before:
+        assert update == Update(UpdateKind.KEEP)
+    else:
+        assert update == Update(UpdateKind.REWRITE, demo.fact_lines(memory, True), demo.AFTER_FIND)
+        again = replace(call, memory=update.memory, plan=update.plan)
+        assert PROFILE.render(again, DECK) == PROFILE.render(replace(again, memory=memory), DECK)
+
+
+def test_a_memory_holds_a_fact_a_line() -> None:
+    line = "passengers of the Heron: Ann Orr; Carl Reed; Bo: Hay"
+    assert demo.fact_lines(line, True) == (
+        "passengers of the Heron: Ann Orr\npassengers of the Heron: Carl Reed\npassengers of the Heron: Bo: Hay"
+    )
+    hops = "manager of Norbel: Ann Orr; access code of Ann Orr: 12; 13"
+    assert demo.fact_lines(hops, False) == "manager of Norbel: Ann Orr\naccess code of Ann Orr: 12; 13"
+    for one, several in ((line, True), (hops, False), (LINE, False), (LINE, True), ("x", True), ("", False)):
+        assert demo.one_line(demo.fact_lines(one, several)) == one
+
+
+_WORDS = st.text(st.sampled_from("ab: "), min_size=1).map(lambda text: " ".join(text.split())).filter(bool)
+
+
+@given(_WORDS, st.lists(_WORDS, min_size=1, max_size=4))
+def test_a_list_in_lines_is_the_line_it_came_from(key: str, items: list[str]) -> None:
+    line = f"{key}: {'; '.join(items)}"
+    assert demo.one_line(demo.fact_lines(line, True)) == line
 
 
 def test_one_value_may_still_be_replaced() -> None:
@@ -476,7 +530,7 @@ def test_a_read_always_gives_an_update_and_never_an_empty_memory(
         if update.kind is UpdateKind.REWRITE:
             assert any(sign.isalnum() for sign in update.memory)
             assert not any(special in update.memory + update.plan for special in SPECIALS)
-            assert "\n" not in update.memory
+            assert "\n" not in demo.one_line(update.memory)
         else:
             assert update.memory == ""
             assert (update.kind is UpdateKind.INVALID) == bool(update.reason)
@@ -489,7 +543,7 @@ _BODY = st.text(st.characters(exclude_characters="<"), max_size=30)
 def test_what_is_rendered_is_parsed(memory: str, plan: str) -> None:
     memory = f"{memory} x"
     words = demo.read_words("What?", "", memory)
-    parsed = demo.parse_update(words, demo.render_update(words, memory, plan))
+    parsed = demo.parse_update(words, demo.render_update(words, memory, plan), "")
     assert parsed is not None
     assert parsed[0] == " ".join(memory.split())
     said = " ".join(plan.split())

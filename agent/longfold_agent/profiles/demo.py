@@ -140,6 +140,31 @@ def memory_line(attribute: str, entity: str, value: str) -> str:
     return f"{attribute} of {entity}: {value}"
 
 
+def one_line(memory: str) -> str:
+    """A memory of a fact a line as prompts show it: "things of name: item; item", or facts one behind the other."""
+    first, *rest = (" ".join(line.split()) for line in memory.split("\n"))
+    key = first[: first.find(": ") + 2] if ": " in first else ""
+    return BETWEEN.join([first, *(line.removeprefix(key) for line in rest)])
+
+
+def fact_lines(line: str, several: bool) -> str:
+    """The memory of a fact a line that `one_line` makes `line` of, so that each fact has a provenance of its own.
+
+    several: whether the question asks for several things, which then share the first one's key.
+    """
+    key, colon, value = line.partition(": ")
+    first, *rest = value.split(BETWEEN)
+    lines = [key + colon + first]
+    for part in rest:
+        if several:
+            lines.append(key + colon + part)
+        elif ": " in part:
+            lines.append(part)
+        else:
+            lines[-1] += BETWEEN + part
+    return "\n".join(lines)
+
+
 def find_plan(attribute: str, entity: str) -> str:
     """The plan while the thing that is asked about is known and its attribute is not."""
     return f"find the {attribute} of {entity}"
@@ -158,7 +183,7 @@ KEEP_BIAS = 0.0
 """Added to the logit of <keep>: a false write can spoil the memory of a long reading, a missed fact costs one fact."""
 RETRY_TEMPERATURE = 0.5
 """A retry at temperature 0 would repeat the bad reply."""
-PARSER = 7
+PARSER = 8
 """Raised with every change of the parsing rules, so that no state is continued under other rules than it was begun."""
 NOTICE = (
     "Answered by the demo policy, a model of four million parameters that only looks up stated attributes of named "
@@ -203,12 +228,10 @@ class DemoProfile:
         return split_question(question)
 
     def render(self, call: Call, text: str = "") -> Prompt:
-        question = _line(call.question)
+        question, memory = _line(call.question), _line(one_line(call.memory))
         if call.kind is CallKind.READ:
-            return Prompt(render_read(question, _line(call.memory), _line(call.plan), neutralise(text, SPECIALS)))
-        return Prompt(
-            render_answer(question, [_line(option) for option in options_in(call.instructions)], _line(call.memory))
-        )
+            return Prompt(render_read(question, memory, _line(call.plan), neutralise(text, SPECIALS)))
+        return Prompt(render_answer(question, [_line(option) for option in options_in(call.instructions)], memory))
 
     def render_direct(self, query: Query, documents: Sequence[tuple[str, str]]) -> Prompt:
         if not self.budgets.direct:
@@ -234,19 +257,20 @@ class DemoProfile:
 
         A written value must stand in the chunk, and so must a word of the name it is written for: a reply that the
         chunk cannot support is INVALID, whatever the policy believes. Where the question asks for several things, so
-        must each that is new, and those of the memory before stay as they are.
+        must each that is new; they are added to those of the memory before (`parse_update`).
         """
+        before = _line(one_line(call.memory))
         if call.kind is CallKind.ANSWER:
             options = [_line(option) for option in options_in(call.instructions)]
-            words = answer_words(_line(call.question), options, _line(call.memory))
+            words = answer_words(_line(call.question), options, before)
             return FinalText(_said(words, completion, options))
         reply = completion.text.strip()
         if reply == SPECIALS[KEEP] or (not reply and completion.stop_reason == KEEP):
             return Update(UpdateKind.KEEP)
         if completion.finish_reason == "length" and not reply.endswith(SPECIALS[EOS]):
             return _invalid("cut by the output limit")
-        words = read_words(_line(call.question), _line(call.memory), neutralise(text, SPECIALS))
-        parsed = None if completion.stop_reason == KEEP else parse_update(words, reply)
+        words = read_words(_line(call.question), before, neutralise(text, SPECIALS))
+        parsed = None if completion.stop_reason == KEEP else parse_update(words, reply, before)
         if parsed is None:
             return _invalid("empty" if not reply else "not of the form <mem> memory<plan> plan")
         memory, plan = parsed
@@ -254,11 +278,11 @@ class DemoProfile:
             return _invalid("memory over budget")
         if tokens.count(plan) > self.budgets.plan:
             return _invalid("plan over budget")
-        if memory == call.memory and plan == call.plan:
+        if memory == before and plan == call.plan:
             return Update(UpdateKind.KEEP)
-        if not supported(words, memory, call.memory, neutralise(text, SPECIALS)):
+        if not supported(words, memory, before, neutralise(text, SPECIALS)):
             return _invalid("the value does not stand in the text")
-        return Update(UpdateKind.REWRITE, memory, plan)
+        return Update(UpdateKind.REWRITE, fact_lines(memory, words.several), plan)
 
     def parse_direct(self, completion: Completion, query: Query, documents: Sequence[tuple[str, str]]) -> str:
         """The value, an option's letter, or `UNKNOWN` where the text cannot support what was said.
@@ -300,15 +324,31 @@ _PLAIN_TEXT = rf"(?:(?!{_SPECIAL.pattern}).)*"
 _UPDATE = re.compile(rf"<mem>(?P<memory>{_PLAIN_TEXT})<plan>(?P<plan>{_PLAIN_TEXT})(?:<eos>)?", re.DOTALL)
 
 
-def parse_update(words: Placeholders, reply: str) -> tuple[str, str] | None:
-    """Memory and plan of a rewriting reply, None for any other text; a memory without letters or digits is none."""
+def parse_update(words: Placeholders, reply: str, before: str) -> tuple[str, str] | None:
+    """Memory and plan of a rewriting reply to the memory `before`, None for any other text; a memory without letters
+    or digits is none.
+
+    Where the question asks for several things, the reply names those of the chunk, and what memory holds already need
+    not be said again: a list is never shortened by a slip of the policy.
+    """
     found = _UPDATE.fullmatch(words.show(reply.strip()))
     if found is None:
         return None
     memory, plan = (" ".join(found[part].split()) for part in ("memory", "plan"))
     if memory == NOTHING or not any(sign.isalnum() for sign in memory):
         return None
-    return memory, "" if plan == NOTHING else plan
+    return _added(memory, before) if words.several else memory, "" if plan == NOTHING else plan
+
+
+def _added(memory: str, before: str) -> str:
+    """The line `before` with the items that `memory` has beside it; `memory` itself where that is a line on another
+    key. Both may hold a colon in the key, so the longest common one counts."""
+    for colon in reversed(list(re.finditer(": ", before))):
+        if memory.startswith(before[: colon.end()]):
+            known = _plain(before[colon.end() :]).split(BETWEEN)
+            said = memory[colon.end() :].split(BETWEEN)
+            return BETWEEN.join([before, *(item for item in said if _plain(item) not in known)])
+    return memory
 
 
 def supported(words: Placeholders, memory: str, before: str, text: str) -> bool:

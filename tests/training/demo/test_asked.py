@@ -83,13 +83,17 @@ def test_a_list_grows_by_what_the_chunk_states() -> None:
     assert asked.startswith("<q> List the<w1> of the<w2>.<mem> <w1> of the<w2>:<c")
     assert "Another<w1> of the<w2> is<c" in asked  # one of them is the question's word, too
     assert "The<w1> of the<w2> include<c" in asked
-    assert words.show(said) == f"<mem> passengers of the Heron: Bernard Hale; Ann Orr<plan> {AFTER_FIND}<eos>"
-    assert update == Update(UpdateKind.REWRITE, "passengers of the Heron: Bernard Hale; Ann Orr", AFTER_FIND)
+    assert words.show(said) == f"<mem> passengers of the Heron: Ann Orr; Bernard Hale<plan> {AFTER_FIND}<eos>"
+    assert update == Update(
+        UpdateKind.REWRITE, "passengers of the Heron: Bernard Hale\npassengers of the Heron: Ann Orr", AFTER_FIND
+    )
 
 
 def test_a_first_find_may_be_of_several() -> None:
     _, _, update = replied(HERON, "Who are the passengers of the Heron?", (), ORR, HALE)
-    assert update == Update(UpdateKind.REWRITE, "passengers of the Heron: Ann Orr; Bernard Hale", AFTER_FIND)
+    assert update == Update(
+        UpdateKind.REWRITE, "passengers of the Heron: Ann Orr\npassengers of the Heron: Bernard Hale", AFTER_FIND
+    )
 
 
 def test_what_is_known_is_said_again_and_nothing_changes() -> None:
@@ -123,6 +127,7 @@ TRAPS = (
     Passage("The manager of Trask is Ann Orr.", (Fact("Trask", "manager", "Ann Orr"),)),
 )
 HOP = "What is the access code of the manager of Norbel?"
+BOTH = "manager of Norbel: Bernard Hale\naccess code of Bernard Hale: AX-4821"
 
 
 def test_the_first_hop_plans_the_second() -> None:
@@ -140,14 +145,14 @@ def test_the_second_hop_is_found_by_the_plan() -> None:
     asked, said, update = replied(CHAIN, HOP, ("Bernard Hale",), *TRAPS, CODE)
     name = prompt.read_words(HOP, "", chunk(CODE)).hide(" Bernard Hale")
     assert f"<mem> <w3> of<w4>:{name}<plan> find the<w1><w2> of{name}<chunk>" in asked
-    assert said.startswith(f"<mem> <w1><w2> of{name}:<n")
-    assert update == Update(UpdateKind.REWRITE, "access code of Bernard Hale: AX-4821", AFTER_FIND)
+    assert said.startswith(f"<mem> <w3> of<w4>:{name};<w1><w2> of{name}:<n")
+    assert update == Update(UpdateKind.REWRITE, BOTH, AFTER_FIND)
 
 
 @pytest.mark.parametrize("passages", [(MANAGER, CODE), (CODE, MANAGER)])
 def test_both_hops_in_one_chunk_are_one_step(passages: tuple[Passage, ...]) -> None:
     update = replied(CHAIN, HOP, (), *TRAPS, *passages)[2]
-    assert update == Update(UpdateKind.REWRITE, "access code of Bernard Hale: AX-4821", AFTER_FIND)
+    assert update == Update(UpdateKind.REWRITE, BOTH, AFTER_FIND)
 
 
 def test_a_second_hop_tells_nothing_before_the_first() -> None:
@@ -181,7 +186,8 @@ def assert_taken(tale: Tale, text: str) -> None:
             assert update == Update(UpdateKind.KEEP)
         else:
             assert after is not None
-            assert update == Update(UpdateKind.REWRITE, asked.memory(after), asked.plan(after))
+            assert isinstance(update, Update) and update.kind is UpdateKind.REWRITE
+            assert (prompt.one_line(update.memory), update.plan) == (asked.memory(after), asked.plan(after))
     for number, (asked, known) in enumerate(tale.answered):
         question = asked.question(Random(number))
         made = answer(Random(number), asked, known)

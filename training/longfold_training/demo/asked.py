@@ -38,6 +38,10 @@ class Asked(Protocol):
         """What is known after the passages; None where they state nothing that counts."""
         ...
 
+    def written(self, known: Known, passages: Sequence[Passage]) -> Known | None:
+        """What the reply to the passages names, from which the profile makes the memory; None as in `read`."""
+        ...
+
     def memory(self, known: Known) -> str: ...
 
     def plan(self, known: Known) -> str: ...
@@ -79,16 +83,16 @@ def exercises(rng: Random, tale: Tale, count: int) -> list[Exercise]:
 
 
 def step(rng: Random, asked: Asked, known: Known, text: str, passages: Sequence[Passage]) -> Exercise:
-    """Reading for one question: KEEP, or what is known after the chunk. What was known already is written again, as in
+    """Reading for one question: KEEP, or what is written for the chunk. What was known already is written again, as in
     `rows.step`."""
     question = asked.question(rng)
     before, plan = asked.memory(known), asked.plan(known)
     shown = prompt.render_read(question, before, plan, text)
-    after = asked.read(known, passages)
-    if after is None:
+    written = asked.written(known, passages)
+    if written is None:
         return Exercise(shown, "<keep>", True, f"keep_{asked.family}")
     words = prompt.read_words(question, before, text)
-    reply = prompt.render_update(words, asked.memory(after), asked.plan(after))
+    reply = prompt.render_update(words, asked.memory(written), asked.plan(written))
     tag = f"{asked.family}_{'more' if known else 'find'}"
     marked = marks_of(text, passages, lambda fact: asked.counts(fact, known), words)
     return Exercise(shown, reply, True, tag, marked)

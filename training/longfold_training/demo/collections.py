@@ -21,7 +21,7 @@ from longfold_training.demo.sentences import WHOLE, Fact, Passage
 from longfold_training.demo.words import Split, apart, read_lines, split_of, words
 
 MOST = 6
-"""Items of a collection: each is said again with every new one."""
+"""Items of a collection."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +68,10 @@ class Collection:
             return None
         found = {item.casefold(): item for item in reversed((*known, *stated))}
         return tuple(dict.fromkeys(found[item.casefold()] for item in (*known, *stated)))
+
+    def written(self, known: Known, passages: Sequence[Passage]) -> Known | None:
+        """What the passages state, whatever is known: the profile adds it."""
+        return self.read((), passages)
 
     def memory(self, known: Known) -> str:
         return memory_line(self.many, self.entity, BETWEEN.join(known)) if known else ""

@@ -43,7 +43,7 @@ class Item:
     """The gold answer: the value, the option's letter, the items, their number, or "unknown"."""
     key: Key
     memories: tuple[str, ...]
-    """The value in memory after each chunk, "" while there is none."""
+    """What stands behind the key in memory after each chunk, "" while that is empty."""
     updates: tuple[tuple[str, str], ...]
     """Memory and plan of the programmatic teacher after each chunk."""
 

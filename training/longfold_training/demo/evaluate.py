@@ -13,7 +13,7 @@ from random import Random
 from longfold_agent.drive import batch
 from longfold_agent.fold import Fold
 from longfold_agent.profiles.choices import options_in, split_question
-from longfold_agent.profiles.demo import BETWEEN
+from longfold_agent.profiles.demo import BETWEEN, one_line
 from longfold_agent.protocols import Engine, Profile, Tokens
 from longfold_agent.types import CallKind, Chunk, Position, UpdateKind
 from longfold_training.demo.documents import FAMILIES, Document, Family, Item, generate
@@ -159,8 +159,9 @@ async def read_with_engine(
                     if turn.step is None or turn.call.chunk is None or turn.call.kind is not CallKind.READ:
                         continue
                     result.invalid += turn.step.update is UpdateKind.INVALID
-                    result.take_step(item, turn.call.chunk, before, turn.step.memory, document.chunks[turn.call.chunk])
-                    before = turn.step.memory
+                    after = one_line(turn.step.memory)
+                    result.take_step(item, turn.call.chunk, before, after, document.chunks[turn.call.chunk])
+                    before = after
                 answer = rollout.fold.answer
                 result.take_answer(item, answer.text if answer is not None else "")
     return result

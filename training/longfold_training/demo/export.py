@@ -159,7 +159,7 @@ pipeline_tag: text-generation
 
 A policy of {parameters(shape) / 1e6:.1f} million parameters (Qwen3 layout, {shape.layers} layers of width
 {shape.width}, tied embeddings, bf16) that reads a document chunk by chunk and keeps what a question
-asks for in a one-line memory. {origin} of generated chunks,
+asks for in a short memory. {origin} of generated chunks,
 among whose facts stand prose written for the purpose and documentation of Python's standard library.
 No weights of others went into it. It exists so that longfold can be tried without an accelerator, a
 download or an account.

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 
-from longfold_agent.profiles.demo import AFTER_FIND, find_plan, memory_line
+from longfold_agent.profiles.demo import AFTER_FIND, BETWEEN, find_plan, memory_line
 from longfold_training.demo import names, sentences, story, values
 from longfold_training.demo.asked import Asked, Known, Tale
 from longfold_training.demo.chunks import chunk_text
@@ -114,13 +114,14 @@ class Chain:
             value = known[1]
         return (link, value) if value else (link,)
 
+    def written(self, known: Known, passages: Sequence[Passage]) -> Known | None:
+        return self.read(known, passages)
+
     def memory(self, known: Known) -> str:
-        """The fact that was found last: the first one is of no more use once the second is known."""
-        if not known:
-            return ""
-        if len(known) == 1:
-            return memory_line(self.link.phrase, self.entity, known[0])
-        return memory_line(self.wanted.phrase, *known)
+        """Both facts, the first one first: what the second is looked up by has then been written."""
+        lines = [memory_line(self.link.phrase, self.entity, link) for link in known[:1]]
+        lines += [memory_line(self.wanted.phrase, known[0], value) for value in known[1:]]
+        return BETWEEN.join(lines)
 
     def plan(self, known: Known) -> str:
         return (find_plan(self.wanted.phrase, known[0]) if len(known) == 1 else AFTER_FIND) if known else ""

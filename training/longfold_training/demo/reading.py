@@ -63,7 +63,7 @@ class Reader:
             before = state.memory
             if number in replies:
                 words = prompt.read_words(state.question, before, text)
-                parsed = prompt.parse_update(words, replies[number])
+                parsed = prompt.parse_update(words, replies[number], before)
                 if parsed is not None and prompt.supported(words, parsed[0], before, text):
                     state.memory, state.plan = parsed
             gates.append(Gate(margins[number], before, state.memory))

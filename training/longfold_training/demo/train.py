@@ -73,7 +73,7 @@ class Config:
         `CheckpointError` or `ExportError` for a folder that holds no demo policy."""
         return cls(
             steps, shape=load_policy(start).shape, peak=1.5e-3, decay=0.9, stages=((128, 0.0), (256, 0.4)),
-            families=0.4, direct=0.2, start=weights_hash(start), **settings,
+            families=0.55, direct=0.1, start=weights_hash(start), **settings,
         )  # fmt: skip
 
     @property
