@@ -351,7 +351,9 @@ class Run:
         """Adds the gradient of the replies' loss and of the labels' (bits and values, times `share`) to the
         weights'."""
         replies, told = torch.zeros(()), torch.zeros(())
-        with torch.autocast("cpu", torch.bfloat16, enabled=has_bfloat16_units()):
+        # Threads share autocast's cache of weights, and one that ends empties it for all: what was summed in bfloat16
+        # would depend on who is first.
+        with torch.autocast("cpu", torch.bfloat16, enabled=has_bfloat16_units(), cache_enabled=False):
             for batch in part:
                 states: list[torch.Tensor] = []
                 hidden = self.policy.hidden(batch.tokens, between=states)
