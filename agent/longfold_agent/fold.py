@@ -28,8 +28,12 @@ from longfold_agent.types import (
 
 _E = TypeVar("_E", bound=StrEnum)
 
-FORMAT = 1
+FORMAT = 2
 """Version of the saved JSON; a state of another version is refused, since a guess could lose or repeat a chunk."""
+
+
+REREADS = 2
+"""Most times that a chunk is read again with a new plan, so that every reading ends."""
 
 
 class Phase(StrEnum):
@@ -62,6 +66,8 @@ class Fold:
     """The cursor: index of the chunk to read next, equal to the number of chunks read."""
     attempt: int = 0
     """Attempts already spent on the pending call."""
+    rereads: int = 0
+    """How often the pending chunk has been read with a plan that then changed its aim (`Update.again`)."""
     memory: str = ""
     plan: str = ""
     invalid: int = 0
@@ -93,7 +99,8 @@ class Fold:
         alone."""
         retry = f"/a{self.attempt}" if self.attempt else ""
         if self.phase is Phase.READING:
-            name = f"read/{self.next_chunk}{retry}"
+            again = f"/r{self.rereads}" if self.rereads else ""
+            name = f"read/{self.next_chunk}{again}{retry}"
             return (
                 Call(name, CallKind.READ, self.query.core, self.memory, self.plan, self.next_chunk, "", self.attempt),
             )
@@ -121,19 +128,21 @@ class Fold:
         or the fold was cut before, there is nothing left to cut and the state stays as it is."""
         if self.phase is not Phase.READING:
             return self
-        return replace(self, phase=Phase.ANSWERING, attempt=0, stop=why)
+        return replace(self, phase=Phase.ANSWERING, attempt=0, rereads=0, stop=why)
 
     def _read(self, call: Call, reply: Reply) -> tuple[Self, Step]:
         match reply:
             case EndOfText():
-                after = replace(self, phase=Phase.ANSWERING, attempt=0)
+                after = replace(self, phase=Phase.ANSWERING, attempt=0, rereads=0)
                 return after, Step(call.id, call.kind, None, None, self.memory, self.plan)
             case Update(kind=UpdateKind.REWRITE, memory=memory, plan=plan) if memory.strip():
-                after = replace(self, next_chunk=self.next_chunk + 1, attempt=0, memory=memory, plan=plan)
+                if reply.again and self.rereads < REREADS:
+                    after = replace(self, rereads=self.rereads + 1, attempt=0, memory=memory, plan=plan)
+                else:
+                    after = replace(self._after_chunk(), memory=memory, plan=plan)
                 return after, Step(call.id, call.kind, UpdateKind.REWRITE, call.chunk, memory, plan, reply.reason)
             case Update(kind=UpdateKind.KEEP):
-                after = replace(self, next_chunk=self.next_chunk + 1, attempt=0)
-                return after, Step(
+                return self._after_chunk(), Step(
                     call.id, call.kind, UpdateKind.KEEP, call.chunk, self.memory, self.plan, reply.reason
                 )
             case Update():
@@ -142,10 +151,13 @@ class Fold:
                 if self.attempt < self.retries:
                     after = replace(self, attempt=self.attempt + 1)
                 else:
-                    after = replace(self, next_chunk=self.next_chunk + 1, attempt=0, invalid=self.invalid + 1)
+                    after = replace(self._after_chunk(), invalid=self.invalid + 1)
                 return after, Step(call.id, call.kind, UpdateKind.INVALID, call.chunk, self.memory, self.plan, reason)
             case _:
                 raise TypeError(f"{call.id} takes an Update or EndOfText, not {type(reply).__name__}")
+
+    def _after_chunk(self) -> Self:
+        return replace(self, next_chunk=self.next_chunk + 1, attempt=0, rereads=0)
 
     def _answer(self, call: Call, reply: Reply) -> tuple[Self, Step]:
         match reply:
@@ -174,6 +186,7 @@ class Fold:
             "phase": self.phase,
             "next_chunk": self.next_chunk,
             "attempt": self.attempt,
+            "rereads": self.rereads,
             "memory": self.memory,
             "plan": self.plan,
             "invalid": self.invalid,
@@ -209,6 +222,8 @@ class Fold:
             0 if phase is Phase.DONE else fields.number("retries")
         ):
             raise ResumeRefused("the saved state contradicts itself: chunk_budget or attempt")
+        if fields.number("rereads") > (REREADS if phase is Phase.READING else 0):
+            raise ResumeRefused("the saved state contradicts itself: rereads")
         return cls(
             query=Query(fields.text("core"), fields.text("instructions")),
             profile=fields.text("profile"),
@@ -218,6 +233,7 @@ class Fold:
             phase=phase,
             next_chunk=fields.number("next_chunk"),
             attempt=fields.number("attempt"),
+            rereads=fields.number("rereads"),
             memory=fields.text("memory"),
             plan=fields.text("plan"),
             invalid=fields.number("invalid"),

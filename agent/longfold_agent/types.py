@@ -126,7 +126,8 @@ class Call:
     """What a reader wants to know next. It names WHAT to read; the profile renders it to a prompt."""
 
     id: str
-    """Structural: `read/17`, its retry `read/17/a1`, `answer`; equal in every rollout and after every restart."""
+    """Structural: `read/17`, its retry `read/17/a1`, the same chunk once more `read/17/r1`, `answer`; equal in every
+    rollout and after every restart."""
     kind: CallKind
     question: str
     memory: str
@@ -155,6 +156,9 @@ class Update:
     """New plan (REWRITE only)."""
     reason: str = ""
     """Why a reply is INVALID, in a few words: "empty", "cut by the output limit", "memory over budget", ..."""
+    again: bool = False
+    """REWRITE only: the new plan looks for something else, which may stand in the same chunk, so it is to be read once
+    more."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -30,7 +30,7 @@ from longfold_agent import (
 RESUME: dict[str, Any] = {"profile": "p-1", "tokens": "t-1", "chunk_budget": 100}
 text = st.text(max_size=30)
 updates = st.one_of(
-    st.builds(Update, st.just(UpdateKind.REWRITE), text, text),
+    st.builds(Update, st.just(UpdateKind.REWRITE), text, text, again=st.booleans()),
     st.builds(Update, st.just(UpdateKind.KEEP)),
     st.builds(Update, st.just(UpdateKind.INVALID), text, text, text),
 )
@@ -122,6 +122,19 @@ def test_invalid_is_asked_again_within_the_budget_and_then_given_up() -> None:
     assert ids == [("read/1", 0), ("read/1/a1", 1), ("read/1/a2", 2)]
     assert (fold.memory, fold.next_chunk, fold.invalid, fold.attempt) == ("kept", 2, 1, 0)
     assert fold.pending()[0].id == "read/2"
+
+
+def test_a_chunk_is_read_again_when_the_plan_has_another_aim() -> None:
+    fold, ids = begin(), []
+    for reply in (rewrite("a", "find b"), INVALID, rewrite("b", "find c"), rewrite("c", "find d")):
+        [call] = fold.pending()
+        ids.append(call.id)
+        fold, step = fold.advance(call.id, replace(reply, again=reply is not INVALID))
+        assert step is not None and step.chunk == 0
+        assert fold == Fold.from_json(fold.to_json(), **RESUME)
+    assert ids == ["read/0", "read/0/r1", "read/0/r1/a1", "read/0/r2"]
+    assert (fold.memory, fold.plan, fold.next_chunk, fold.pending()[0].id) == ("c", "find d", 1, "read/1")
+    assert begin().advance("read/0", replace(rewrite("a"), again=True))[0].cut(Stop.DEADLINE).rereads == 0
 
 
 def test_a_good_retry_counts_no_invalid_step() -> None:

@@ -52,6 +52,7 @@ AFTER_FIND = "watch for changes"
 """The plan once a value has been found: values may change later in the documents."""
 BETWEEN = "; "
 """Stands between the items of a memory that holds several, and of an answer that lists them."""
+_FIND = "find the "
 UNKNOWN = "unknown"
 """The answer when nothing was found."""
 DIRECT_TOKENS = "longfold_direct_tokens"
@@ -141,33 +142,60 @@ def memory_line(attribute: str, entity: str, value: str) -> str:
 
 
 def one_line(memory: str) -> str:
-    """A memory of a fact a line as prompts show it: "things of name: item; item", or facts one behind the other."""
+    """A memory of an item a line as prompts show it: "things of name: item; item"."""
     first, *rest = (" ".join(line.split()) for line in memory.split("\n"))
     key = first[: first.find(": ") + 2] if ": " in first else ""
     return BETWEEN.join([first, *(line.removeprefix(key) for line in rest)])
 
 
-def fact_lines(line: str, several: bool) -> str:
-    """The memory of a fact a line that `one_line` makes `line` of, so that each fact has a provenance of its own.
-
-    several: whether the question asks for several things, which then share the first one's key.
-    """
+def item_lines(line: str) -> str:
+    """The memory of an item a line that `one_line` makes `line` of, so that each item has a provenance of its own."""
     key, colon, value = line.partition(": ")
-    first, *rest = value.split(BETWEEN)
-    lines = [key + colon + first]
-    for part in rest:
-        if several:
-            lines.append(key + colon + part)
-        elif ": " in part:
-            lines.append(part)
-        else:
-            lines[-1] += BETWEEN + part
-    return "\n".join(lines)
+    return "\n".join(key + colon + item for item in value.split(BETWEEN))
 
 
 def find_plan(attribute: str, entity: str) -> str:
     """The plan while the thing that is asked about is known and its attribute is not."""
-    return f"find the {attribute} of {entity}"
+    return f"{_FIND}{attribute} of {entity}"
+
+
+def seeks(plan: str) -> bool:
+    """Whether a plan says what to find, as `find_plan` does."""
+    return plan.startswith(_FIND)
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What a prompt shows of a reading's state."""
+
+    question: str
+    memory: str
+    """One line."""
+    plan: str
+    known: str
+    """The memory's lines that are not shown; what is written goes behind them."""
+
+    def taken(self, memory: str) -> str:
+        """The whole memory when the one shown has become the line `memory`."""
+        line = item_lines(memory) if placeholders.asks_for_several(self.question) else memory
+        return f"{self.known}\n{line}" if self.known else line
+
+
+def shown(question: str, memory: str, plan: str) -> Shown:
+    """What to show of a state: all of it, in one line, while the question itself is looked up. Once the plan says what
+    to find, or memory holds what it said, the policy is asked for that, as in a question for one fact.
+
+    Special tokens in it are neutralised.
+    """
+    question, plan = _line(question), _line(plan)
+    if placeholders.asks_for_several(question):
+        return Shown(question, _line(one_line(memory)), plan, "")
+    if seeks(plan):
+        return Shown(f"What is the {plan.removeprefix(_FIND)}?", "", "", memory)
+    known, _, line = memory.rpartition("\n")
+    if known:
+        question = f"What is the {line.partition(': ')[0]}?"
+    return Shown(_line(question), _line(line), plan, known)
 
 
 BUDGETS = Budgets(
@@ -228,10 +256,11 @@ class DemoProfile:
         return split_question(question)
 
     def render(self, call: Call, text: str = "") -> Prompt:
-        question, memory = _line(call.question), _line(one_line(call.memory))
+        seen = shown(call.question, call.memory, call.plan)
         if call.kind is CallKind.READ:
-            return Prompt(render_read(question, memory, _line(call.plan), neutralise(text, SPECIALS)))
-        return Prompt(render_answer(question, [_line(option) for option in options_in(call.instructions)], memory))
+            return Prompt(render_read(seen.question, seen.memory, seen.plan, neutralise(text, SPECIALS)))
+        options = [_line(option) for option in options_in(call.instructions)]
+        return Prompt(render_answer(seen.question, options, seen.memory))
 
     def render_direct(self, query: Query, documents: Sequence[tuple[str, str]]) -> Prompt:
         if not self.budgets.direct:
@@ -257,20 +286,21 @@ class DemoProfile:
 
         A written value must stand in the chunk, and so must a word of the name it is written for: a reply that the
         chunk cannot support is INVALID, whatever the policy believes. Where the question asks for several things, so
-        must each that is new; they are added to those of the memory before (`parse_update`).
+        must each that is new; they are added to those of the memory before (`parse_update`). A chunk that has led to
+        a plan is read again by it.
         """
-        before = _line(one_line(call.memory))
+        seen = shown(call.question, call.memory, call.plan)
         if call.kind is CallKind.ANSWER:
             options = [_line(option) for option in options_in(call.instructions)]
-            words = answer_words(_line(call.question), options, before)
+            words = answer_words(seen.question, options, seen.memory)
             return FinalText(_said(words, completion, options))
         reply = completion.text.strip()
         if reply == SPECIALS[KEEP] or (not reply and completion.stop_reason == KEEP):
             return Update(UpdateKind.KEEP)
         if completion.finish_reason == "length" and not reply.endswith(SPECIALS[EOS]):
             return _invalid("cut by the output limit")
-        words = read_words(_line(call.question), before, neutralise(text, SPECIALS))
-        parsed = None if completion.stop_reason == KEEP else parse_update(words, reply, before)
+        words = read_words(seen.question, seen.memory, neutralise(text, SPECIALS))
+        parsed = None if completion.stop_reason == KEEP else parse_update(words, reply, seen.memory)
         if parsed is None:
             return _invalid("empty" if not reply else "not of the form <mem> memory<plan> plan")
         memory, plan = parsed
@@ -278,11 +308,11 @@ class DemoProfile:
             return _invalid("memory over budget")
         if tokens.count(plan) > self.budgets.plan:
             return _invalid("plan over budget")
-        if memory == before and plan == call.plan:
+        if memory == seen.memory and plan == seen.plan:
             return Update(UpdateKind.KEEP)
-        if not supported(words, memory, before, neutralise(text, SPECIALS)):
+        if not supported(words, memory, seen.memory, neutralise(text, SPECIALS)):
             return _invalid("the value does not stand in the text")
-        return Update(UpdateKind.REWRITE, fact_lines(memory, words.several), plan)
+        return Update(UpdateKind.REWRITE, seen.taken(memory), plan, again=seeks(plan))
 
     def parse_direct(self, completion: Completion, query: Query, documents: Sequence[tuple[str, str]]) -> str:
         """The value, an option's letter, or `UNKNOWN` where the text cannot support what was said.
@@ -341,13 +371,15 @@ def parse_update(words: Placeholders, reply: str, before: str) -> tuple[str, str
 
 
 def _added(memory: str, before: str) -> str:
-    """The line `before` with the items that `memory` has beside it; `memory` itself where that is a line on another
-    key. Both may hold a colon in the key, so the longest common one counts."""
-    for colon in reversed(list(re.finditer(": ", before))):
-        if memory.startswith(before[: colon.end()]):
-            known = _plain(before[colon.end() :]).split(BETWEEN)
-            said = memory[colon.end() :].split(BETWEEN)
-            return BETWEEN.join([before, *(item for item in said if _plain(item) not in known)])
+    """The line `before` with the items that `memory` has beside it, each once; `memory` itself where that is a line on
+    another key. Both may hold a colon in the key, so the longest common one counts."""
+    for colon in reversed(list(re.finditer(": ", before)) or list(re.finditer(": ", memory))[:1]):
+        end = colon.end()
+        if memory[:end] == (before or memory)[:end]:
+            items: dict[str, str] = {}
+            for item in (*(before[end:].split(BETWEEN) if before else ()), *memory[end:].split(BETWEEN)):
+                items.setdefault(_plain(item), item)
+            return memory[:end] + BETWEEN.join(items.values())
     return memory
 
 

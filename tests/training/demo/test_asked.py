@@ -130,28 +130,22 @@ HOP = "What is the access code of the manager of Norbel?"
 BOTH = "manager of Norbel: Bernard Hale\naccess code of Bernard Hale: AX-4821"
 
 
-def test_the_first_hop_plans_the_second() -> None:
-    asked, said, update = replied(CHAIN, HOP, (), *TRAPS, MANAGER)
-    words = prompt.read_words(HOP, "", chunk(*TRAPS, MANAGER))
+@pytest.mark.parametrize("more", [(), (CODE,)])
+def test_the_first_hop_plans_the_second(more: tuple[Passage, ...]) -> None:
+    asked, said, update = replied(CHAIN, HOP, (), *TRAPS, *more, MANAGER)
+    words = prompt.read_words(HOP, "", chunk(*TRAPS, *more, MANAGER))
     name = words.hide(" Bernard Hale")
     assert asked.startswith("<q> What is the<w1><w2> of the<w3> of<w4>?<mem> none<plan> none<chunk>")
     assert said == f"<mem> <w3> of<w4>:{name}<plan> find the<w1><w2> of{name}<eos>"
     assert update == Update(
-        UpdateKind.REWRITE, "manager of Norbel: Bernard Hale", "find the access code of Bernard Hale"
+        UpdateKind.REWRITE, "manager of Norbel: Bernard Hale", "find the access code of Bernard Hale", again=True
     )
 
 
-def test_the_second_hop_is_found_by_the_plan() -> None:
+def test_the_second_hop_is_a_question_of_its_own() -> None:
     asked, said, update = replied(CHAIN, HOP, ("Bernard Hale",), *TRAPS, CODE)
-    name = prompt.read_words(HOP, "", chunk(CODE)).hide(" Bernard Hale")
-    assert f"<mem> <w3> of<w4>:{name}<plan> find the<w1><w2> of{name}<chunk>" in asked
-    assert said.startswith(f"<mem> <w3> of<w4>:{name};<w1><w2> of{name}:<n")
-    assert update == Update(UpdateKind.REWRITE, BOTH, AFTER_FIND)
-
-
-@pytest.mark.parametrize("passages", [(MANAGER, CODE), (CODE, MANAGER)])
-def test_both_hops_in_one_chunk_are_one_step(passages: tuple[Passage, ...]) -> None:
-    update = replied(CHAIN, HOP, (), *TRAPS, *passages)[2]
+    assert asked.startswith("<q> What is the<w1><w2> of<w3><w4>?<mem> none<plan> none<chunk>")
+    assert said.startswith("<mem> <w1><w2> of<w3><w4>:<n")
     assert update == Update(UpdateKind.REWRITE, BOTH, AFTER_FIND)
 
 
@@ -160,12 +154,11 @@ def test_a_second_hop_tells_nothing_before_the_first() -> None:
     assert replied(CHAIN, HOP, ("Bernard Hale",), *TRAPS)[1] == "<keep>"
 
 
-def test_another_manager_makes_the_value_unknown() -> None:
-    update = replied(CHAIN, HOP, ("Ann Orr", "12"), MANAGER)[2]
-    assert update == Update(
-        UpdateKind.REWRITE, "manager of Norbel: Bernard Hale", "find the access code of Bernard Hale"
-    )
-    assert replied(CHAIN, HOP, ("Bernard Hale", "12"), MANAGER)[2] == Update(UpdateKind.KEEP)
+def test_the_first_hop_that_was_found_stays_and_the_second_follows_changes() -> None:
+    assert replied(CHAIN, HOP, ("Ann Orr", "12"), MANAGER)[1] == "<keep>"
+    assert replied(CHAIN, HOP, ("Bernard Hale", "12"), CODE)[2] == Update(UpdateKind.REWRITE, BOTH, AFTER_FIND)
+    assert CHAIN.read(("Ann Orr",), (MANAGER, CODE)) is None
+    assert CHAIN.read((), (CODE, MANAGER)) == ("Bernard Hale", "AX-4821")
 
 
 def test_a_hop_is_answered_when_both_facts_are_known() -> None:
@@ -184,10 +177,11 @@ def assert_taken(tale: Tale, text: str) -> None:
         after = asked.read(known, tale.passages)
         if after in (None, known):
             assert update == Update(UpdateKind.KEEP)
-        else:
-            assert after is not None
-            assert isinstance(update, Update) and update.kind is UpdateKind.REWRITE
-            assert (prompt.one_line(update.memory), update.plan) == (asked.memory(after), asked.plan(after))
+            continue
+        assert after is not None
+        assert isinstance(update, Update) and update.kind is UpdateKind.REWRITE
+        after = after[:1] if update.again else after  # the second hop is found when the chunk is read again
+        assert (update.memory, update.plan) == (asked.memory(after), asked.plan(after))
     for number, (asked, known) in enumerate(tale.answered):
         question = asked.question(Random(number))
         made = answer(Random(number), asked, known)

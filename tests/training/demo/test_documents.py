@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.training.demo.grammar_parser import Recogniser
+from tests.training.demo.teaching import Said, replies
 
 from longfold_agent import load_tokens
 from longfold_agent.profiles import demo
@@ -20,7 +21,7 @@ from longfold_agent.profiles.demo import UNKNOWN
 from longfold_agent.types import Call, CallKind, Completion, Update, UpdateKind
 from longfold_training.demo import names, values
 from longfold_training.demo.collections import MOST
-from longfold_training.demo.documents import FAMILIES, SEVERAL, generate
+from longfold_training.demo.documents import FAMILIES, SEVERAL, Item, generate, value_of
 from longfold_training.demo.grammar import expand
 from longfold_training.demo.hops import HOP_QUESTIONS
 from longfold_training.demo.listing import COUNT_QUESTIONS, LIST_QUESTIONS, LISTING
@@ -183,7 +184,6 @@ def test_answers_over_several_facts_are_those_of_a_reading_by_the_teacher(
     seed: int, templates: Literal["everyday", "grammar"], count: Callable[[str], int]
 ) -> None:
     """Every reply goes through the profile, chunk by chunk; the last memory is then answered from."""
-    profile = demo.profile()
     document = generate(
         Random(seed), chunks=6, count=count, chunk_tokens=220, per_family=2, families=SEVERAL,
         material=Material(templates=templates),
@@ -192,15 +192,11 @@ def test_answers_over_several_facts_are_those_of_a_reading_by_the_teacher(
     for item in document.items:
         memory = plan = ""
         for number, (text, taught) in enumerate(zip(document.chunks, item.updates, strict=True)):
-            call = Call(f"read/{number}", CallKind.READ, item.question, memory, plan, number)
-            said = demo.render_update(demo.read_words(item.question, memory, text), *taught) if taught[0] else "<keep>"
-            update = profile.parse(call, Completion(said, "stop"), text, TOKENS)
-            assert isinstance(update, Update)
-            assert update.kind is (UpdateKind.KEEP if taught == (memory, plan) else UpdateKind.REWRITE)
-            memory, plan = taught
-            assert update.kind is UpdateKind.KEEP or (demo.one_line(update.memory), update.plan) == taught
-            assert item.memories[number] == memory.partition(": ")[2]
-        held = memory.partition(": ")[2]
+            for said in replies(item, number):
+                memory, plan = taken(item, number, text, said, memory, plan)
+            assert (memory, plan) == taught
+            assert item.memories[number] == value_of(memory)
+        held = value_of(memory)
         assert plan == demo.AFTER_FIND
         if item.family == "hops":
             assert memory.endswith(f": {item.answer}")
@@ -209,11 +205,23 @@ def test_answers_over_several_facts_are_those_of_a_reading_by_the_teacher(
         assert 2 <= len(held.split(demo.BETWEEN)) <= MOST
 
 
+def taken(item: Item, number: int, text: str, said: Said, memory: str, plan: str) -> tuple[str, str]:
+    """Memory and plan after the profile has taken a reply that writes `said`, or keeps."""
+    seen = demo.shown(item.question, memory, plan)
+    words = demo.read_words(seen.question, seen.memory, text)
+    reply = "<keep>" if said is None else demo.render_update(words, *said)
+    call = Call(f"read/{number}", CallKind.READ, item.question, memory, plan, number)
+    update = demo.profile().parse(call, Completion(reply, "stop"), text, TOKENS)
+    assert isinstance(update, Update)
+    assert update.kind is (UpdateKind.KEEP if said is None else UpdateKind.REWRITE)
+    return (memory, plan) if said is None else (update.memory, update.plan)
+
+
 def test_a_hop_never_stands_behind_what_it_leads_to(count: Callable[[str], int]) -> None:
     for seed in range(12):
         document = generate(Random(seed), chunks=3, count=count, chunk_tokens=200, per_family=2, families=("hops",))
         for item in document.items:
-            first, second = item.updates[-1][0].split(demo.BETWEEN)
+            first, second = item.updates[-1][0].split("\n")
             link = first.partition(": ")[2]
             assert second == demo.memory_line(item.key.attribute, link, item.answer)
             assert item.answer in document.text[document.text.index(link) :]

@@ -6,14 +6,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from random import Random
 
+from tests.training.demo.teaching import replies
 from tokenizers import Tokenizer
 
 from longfold_agent.profiles import demo as prompt
 from longfold_agent.profiles.choices import options_in, split_question
 from longfold_agent.protocols import Request
 from longfold_agent.types import Completion
-from longfold_training.demo.documents import FAMILIES, SEVERAL, Document, generate
-from longfold_training.demo.evaluate import Cell, Result, read_in_torch, read_with_engine, same, value_of
+from longfold_training.demo.documents import FAMILIES, SEVERAL, Document, generate, value_of
+from longfold_training.demo.evaluate import Cell, Result, read_in_torch, read_with_engine, same
 from longfold_training.demo.initialisation import initialise
 from longfold_training.demo.model import Policy, Shape
 from longfold_training.demo.reading import Reader
@@ -39,20 +40,20 @@ class Oracle:
         for document in documents:
             for item in document.items:
                 query = split_question(item.question)
-                before = plan = ""
-                for text, update in zip(document.chunks, item.updates, strict=True):
-                    asked = prompt.render_read(query.core, before, plan, text)
-                    if update == (before, plan) or blind:
+                seen = prompt.shown(query.core, "", "")
+                for number, text in enumerate(document.chunks):
+                    for said in [None] if blind else replies(item, number):
+                        asked = prompt.render_read(seen.question, seen.memory, seen.plan, text)
                         self.replies[asked] = "<keep>"
-                        continue
-                    said = prompt.render_update(prompt.read_words(query.core, before, text), *update)
-                    self.replies[asked] = said.removesuffix("<eos>")
-                    before, plan = update
+                        if said is not None:
+                            words = prompt.read_words(seen.question, seen.memory, text)
+                            self.replies[asked] = prompt.render_update(words, *said).removesuffix("<eos>")
+                            seen = prompt.shown(query.core, seen.taken(said[0]), said[1])
                 options = options_in(query.instructions)
-                asked = prompt.render_answer(query.core, options, before)
+                asked = prompt.render_answer(seen.question, options, seen.memory)
                 known = prompt.UNKNOWN if blind else item.answer if item.family in SEVERAL else item.memories[-1]
                 letter = item.answer if item.family == "choice" and not blind else ""
-                words = prompt.answer_words(query.core, options, before)
+                words = prompt.answer_words(seen.question, options, seen.memory)
                 self.replies[asked] = prompt.render_reply(words, known, letter).removesuffix("<eos>")
 
     async def complete(self, requests: Sequence[Request]) -> list[Completion]:

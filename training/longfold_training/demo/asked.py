@@ -35,14 +35,17 @@ class Asked(Protocol):
         ...
 
     def read(self, known: Known, passages: Sequence[Passage]) -> Known | None:
-        """What is known after the passages; None where they state nothing that counts."""
+        """What is known after the passages, read as often as there is something new to look for; None where they
+        state nothing that counts."""
         ...
 
-    def written(self, known: Known, passages: Sequence[Passage]) -> Known | None:
-        """What the reply to the passages names, from which the profile makes the memory; None as in `read`."""
+    def written(self, known: Known, passages: Sequence[Passage]) -> tuple[str, str] | None:
+        """Line and plan of the reply to the passages, from which the profile makes the memory; None for KEEP."""
         ...
 
-    def memory(self, known: Known) -> str: ...
+    def memory(self, known: Known) -> str:
+        """A fact a line, as the profile keeps it."""
+        ...
 
     def plan(self, known: Known) -> str: ...
 
@@ -85,25 +88,22 @@ def exercises(rng: Random, tale: Tale, count: int) -> list[Exercise]:
 def step(rng: Random, asked: Asked, known: Known, text: str, passages: Sequence[Passage]) -> Exercise:
     """Reading for one question: KEEP, or what is written for the chunk. What was known already is written again, as in
     `rows.step`."""
-    question = asked.question(rng)
-    before, plan = asked.memory(known), asked.plan(known)
-    shown = prompt.render_read(question, before, plan, text)
+    seen = prompt.shown(asked.question(rng), asked.memory(known), asked.plan(known))
+    shown = prompt.render_read(seen.question, seen.memory, seen.plan, text)
     written = asked.written(known, passages)
     if written is None:
         return Exercise(shown, "<keep>", True, f"keep_{asked.family}")
-    words = prompt.read_words(question, before, text)
-    reply = prompt.render_update(words, asked.memory(written), asked.plan(written))
+    words = prompt.read_words(seen.question, seen.memory, text)
     tag = f"{asked.family}_{'more' if known else 'find'}"
     marked = marks_of(text, passages, lambda fact: asked.counts(fact, known), words)
-    return Exercise(shown, reply, True, tag, marked)
+    return Exercise(shown, prompt.render_update(words, *written), True, tag, marked)
 
 
 def answer(rng: Random, asked: Asked, known: Known) -> Exercise:
     """Answering from what is known."""
-    question = asked.question(rng)
-    memory = asked.memory(known)
-    said = reply_of(asked, known, prompt.answer_words(question, (), memory))
-    return Exercise(prompt.render_answer(question, (), memory), said, False, f"{asked.family}_answer")
+    seen = prompt.shown(asked.question(rng), asked.memory(known), asked.plan(known))
+    said = reply_of(asked, known, prompt.answer_words(seen.question, (), seen.memory))
+    return Exercise(prompt.render_answer(seen.question, (), seen.memory), said, False, f"{asked.family}_answer")
 
 
 def reply_of(asked: Asked, known: Known, words: Placeholders) -> str:

@@ -69,12 +69,13 @@ class Collection:
         found = {item.casefold(): item for item in reversed((*known, *stated))}
         return tuple(dict.fromkeys(found[item.casefold()] for item in (*known, *stated)))
 
-    def written(self, known: Known, passages: Sequence[Passage]) -> Known | None:
+    def written(self, known: Known, passages: Sequence[Passage]) -> tuple[str, str] | None:
         """What the passages state, whatever is known: the profile adds it."""
-        return self.read((), passages)
+        stated = self.read((), passages)
+        return None if stated is None else (memory_line(self.many, self.entity, BETWEEN.join(stated)), AFTER_FIND)
 
     def memory(self, known: Known) -> str:
-        return memory_line(self.many, self.entity, BETWEEN.join(known)) if known else ""
+        return "\n".join(memory_line(self.many, self.entity, item) for item in known)
 
     def plan(self, known: Known) -> str:
         return AFTER_FIND if known else ""

@@ -14,7 +14,7 @@ from random import Random
 from typing import Literal
 
 from longfold_agent.profiles.choices import LETTERS
-from longfold_agent.profiles.demo import AFTER_FIND, UNKNOWN, memory_line
+from longfold_agent.profiles.demo import AFTER_FIND, BETWEEN, UNKNOWN, memory_line
 from longfold_training.demo import filler, names, placing, story, teacher, values
 from longfold_training.demo.asked import Asked
 from longfold_training.demo.grammar import capital, expand
@@ -32,6 +32,11 @@ SEVERAL: tuple[Family, ...] = ("list", "count", "hops")
 _UNSEEN_QUESTIONS = 0.25
 
 
+def value_of(memory: str) -> str:
+    """What a memory of a fact a line holds behind the keys."""
+    return BETWEEN.join(line.split(": ", 1)[-1] for line in memory.split("\n"))
+
+
 @dataclass(frozen=True, slots=True)
 class Item:
     """A question on a document."""
@@ -43,7 +48,7 @@ class Item:
     """The gold answer: the value, the option's letter, the items, their number, or "unknown"."""
     key: Key
     memories: tuple[str, ...]
-    """What stands behind the key in memory after each chunk, "" while that is empty."""
+    """`value_of` the memory after each chunk."""
     updates: tuple[tuple[str, str], ...]
     """Memory and plan of the programmatic teacher after each chunk."""
 
@@ -226,7 +231,7 @@ def _item_of(rng: Random, family: Family, of: Asked, key: Key, plan: Plan, mater
     updates = tuple((of.memory(known), of.plan(known)) for known in states)
     unseen_words = material.templates != "grammar" and rng.random() < _UNSEEN_QUESTIONS
     question = placing.unseen_question(rng, of) if unseen_words else of.question(rng)
-    memories = tuple(memory.partition(": ")[2] for memory, _ in updates)
+    memories = tuple(value_of(memory) for memory, _ in updates)
     return Item(family, question, of.answer(states[-1]) or UNKNOWN, key, memories, updates)
 
 

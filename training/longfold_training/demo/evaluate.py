@@ -13,10 +13,10 @@ from random import Random
 from longfold_agent.drive import batch
 from longfold_agent.fold import Fold
 from longfold_agent.profiles.choices import options_in, split_question
-from longfold_agent.profiles.demo import BETWEEN, one_line
+from longfold_agent.profiles.demo import BETWEEN
 from longfold_agent.protocols import Engine, Profile, Tokens
 from longfold_agent.types import CallKind, Chunk, Position, UpdateKind
-from longfold_training.demo.documents import FAMILIES, Document, Family, Item, generate
+from longfold_training.demo.documents import FAMILIES, Document, Family, Item, generate, value_of
 from longfold_training.demo.material import Material
 from longfold_training.demo.reading import Reader, State
 
@@ -111,10 +111,6 @@ def _listed(text: str) -> list[str]:
     return sorted(item.strip() for item in text.casefold().strip().rstrip(".").split(BETWEEN.strip()))
 
 
-def value_of(memory: str) -> str:
-    return memory.split(": ", 1)[1] if ": " in memory else memory
-
-
 def read_in_torch(reader: Reader, documents: Sequence[Document], result: Result | None = None) -> Result:
     """Read every document once for all its questions."""
     result = result or Result()
@@ -154,14 +150,16 @@ async def read_with_engine(
                 )  # fmt: skip
             rollouts = await batch(folds, [chunks] * len(items), profile, engine, tokens)
             for item, rollout in zip(items, rollouts, strict=True):
-                before = ""
+                left: dict[int, str] = {}
                 for turn in rollout.turns:
                     if turn.step is None or turn.call.chunk is None or turn.call.kind is not CallKind.READ:
                         continue
                     result.invalid += turn.step.update is UpdateKind.INVALID
-                    after = one_line(turn.step.memory)
-                    result.take_step(item, turn.call.chunk, before, after, document.chunks[turn.call.chunk])
-                    before = after
+                    left[turn.call.chunk] = turn.step.memory
+                before = ""
+                for chunk, memory in left.items():
+                    result.take_step(item, chunk, before, memory, document.chunks[chunk])
+                    before = memory
                 answer = rollout.fold.answer
                 result.take_answer(item, answer.text if answer is not None else "")
     return result

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 
-from longfold_agent.profiles.demo import AFTER_FIND, BETWEEN, find_plan, memory_line
+from longfold_agent.profiles.demo import AFTER_FIND, find_plan, memory_line
 from longfold_training.demo import names, sentences, story, values
 from longfold_training.demo.asked import Asked, Known, Tale
 from longfold_training.demo.chunks import chunk_text
@@ -100,28 +100,28 @@ class Chain:
         return expand(rng, rng.choice(ways), self.symbols | {"cur": rng.choice(CURRENT)})
 
     def counts(self, fact: Fact, known: Known) -> bool:
-        name = story.name_of(fact.entity, fact.attribute)
-        return name == self._first or (bool(known) and name == story.name_of(known[0], self.wanted.phrase))
+        return story.name_of(fact.entity, fact.attribute) == self._sought(known)
 
     def read(self, known: Known, passages: Sequence[Passage]) -> Known | None:
-        """Of several values the last counts; with another link the value of the one before is forgotten."""
+        """The first chunk with the link settles it; of several values of the attribute the last counts."""
         stated = story.last_values(passages)
-        link = stated.get(self._first, known[0] if known else "")
-        value = stated.get(story.name_of(link, self.wanted.phrase), "") if link else ""
-        if not value and self._first not in stated:
-            return None
-        if not value and len(known) > 1 and known[0] == link:
-            value = known[1]
-        return (link, value) if value else (link,)
+        link = known[:1] or tuple(filter(None, [stated.get(self._sought(()))]))
+        value = stated.get(self._sought(link)) if link else None
+        if value:
+            return (*link, value)
+        return link if link and not known else None
 
-    def written(self, known: Known, passages: Sequence[Passage]) -> Known | None:
-        return self.read(known, passages)
+    def written(self, known: Known, passages: Sequence[Passage]) -> tuple[str, str] | None:
+        """The fact that is looked for now, alone."""
+        value = story.last_values(passages).get(self._sought(known))
+        if not value:
+            return None
+        after = (*known[:1], value)
+        return self.memory(after).split("\n")[-1], self.plan(after)
 
     def memory(self, known: Known) -> str:
-        """Both facts, the first one first: what the second is looked up by has then been written."""
         lines = [memory_line(self.link.phrase, self.entity, link) for link in known[:1]]
-        lines += [memory_line(self.wanted.phrase, known[0], value) for value in known[1:]]
-        return BETWEEN.join(lines)
+        return "\n".join(lines + [memory_line(self.wanted.phrase, known[0], value) for value in known[1:]])
 
     def plan(self, known: Known) -> str:
         return (find_plan(self.wanted.phrase, known[0]) if len(known) == 1 else AFTER_FIND) if known else ""
@@ -129,9 +129,9 @@ class Chain:
     def answer(self, known: Known) -> str:
         return known[1] if len(known) > 1 else ""
 
-    @property
-    def _first(self) -> tuple[str, str]:
-        return story.name_of(self.entity, self.link.phrase)
+    def _sought(self, known: Known) -> tuple[str, str]:
+        """Name of the fact that is looked for by a reader who knows `known`."""
+        return story.name_of(known[0], self.wanted.phrase) if known else story.name_of(self.entity, self.link.phrase)
 
 
 def chain(rng: Random, split: Split, phrases: Split = "train") -> Chain:
@@ -180,11 +180,10 @@ def tale(rng: Random, tokens: int, split: Split, ordinary: float) -> Tale:
     ordinary: share of statements as people ordinarily write them.
     """
     one = chain(rng, split)
-    link, other = link_value(rng, one, split), link_value(rng, one, split)
+    link = link_value(rng, one, split)
     first = Fact(one.entity, one.link.phrase, link, wordy=True)
     second = story.make_fact(rng, link, one.wanted, split)
     taken = [story.name_of(fact.entity, fact.attribute) for fact in (first, second)]
-    taken.append(story.name_of(other, one.wanted.phrase))
     shape = rng.random()
     stated = [(first, one.link)] if shape < 0.65 else []
     stated += [(second, one.wanted)] if shape < 0.4 or 0.65 <= shape < 0.9 else []
@@ -200,8 +199,7 @@ def tale(rng: Random, tokens: int, split: Split, ordinary: float) -> Tale:
         for fact, wanted in stated
     ]
     before = story.make_fact(rng, link, one.wanted, split, second.value).value
-    states: list[Known] = [(), (), (link,), (link,), (other,), (link, before)]
+    states: list[Known] = [(), (), (), (link,), (link, before)]
     asked: list[tuple[Asked, Known]] = [(one, known) for known in states]
-    answered: list[tuple[Asked, Known]] = [(one, known) for known in states if known != (other,)]
-    answered += [(one, (link, second.value))]
+    answered: list[tuple[Asked, Known]] = [*asked, (one, (link, second.value))]
     return Tale(chunk_text(rng, passages, tokens, split), tuple(passages), tuple(asked), tuple(answered))

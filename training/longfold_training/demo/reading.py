@@ -8,7 +8,7 @@ For quick work during training. What is served is measured through an engine wit
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from tokenizers import Tokenizer
@@ -49,8 +49,9 @@ class Reader:
 
     @torch.no_grad()
     def read(self, text: str, states: Sequence[State]) -> list[Gate]:
-        """Read one chunk for every question, in place."""
-        prompts = [prompt.render_read(state.question, state.memory, state.plan, text) for state in states]
+        """Read one chunk for every question, in place; for a plan that it led to once more."""
+        seen = [prompt.shown(state.question, state.memory, state.plan) for state in states]
+        prompts = [prompt.render_read(one.question, one.memory, one.plan, text) for one in seen]
         logits, continued = self._start(prompts)
         keep = logits[:, prompt.KEEP] + self.keep_bias
         others = logits.clone()
@@ -58,29 +59,33 @@ class Reader:
         margins = (keep - others.max(-1).values).tolist()
         writing = [number for number, margin in enumerate(margins) if margin <= 0]
         replies = self._continue(others, continued, writing, 72)
-        gates = []
-        for number, state in enumerate(states):
+        gates, again = [], []
+        for number, (state, one) in enumerate(zip(states, seen, strict=True)):
             before = state.memory
             if number in replies:
-                words = prompt.read_words(state.question, before, text)
-                parsed = prompt.parse_update(words, replies[number], before)
-                if parsed is not None and prompt.supported(words, parsed[0], before, text):
-                    state.memory, state.plan = parsed
+                words = prompt.read_words(one.question, one.memory, text)
+                parsed = prompt.parse_update(words, replies[number], one.memory)
+                if parsed is not None and prompt.supported(words, parsed[0], one.memory, text):
+                    state.memory, state.plan = one.taken(parsed[0]), parsed[1]
+                    if not one.known and prompt.seeks(state.plan):
+                        again.append(state)
             gates.append(Gate(margins[number], before, state.memory))
-        return gates
+        if again:
+            self.read(text, again)
+        return [replace(gate, after=state.memory) for gate, state in zip(gates, states, strict=True)]
 
     @torch.no_grad()
     def answer(self, states: Sequence[State], options: Sequence[Sequence[str]]) -> list[str]:
         """Answers from memory alone."""
+        seen = [prompt.shown(state.question, state.memory, state.plan) for state in states]
         prompts = [
-            prompt.render_answer(state.question, some, state.memory)
-            for state, some in zip(states, options, strict=True)
+            prompt.render_answer(one.question, some, one.memory) for one, some in zip(seen, options, strict=True)
         ]
         logits, continued = self._start(prompts)
         replies = self._continue(logits, continued, range(len(prompts)), 48)
         return [
-            prompt.read_reply(prompt.answer_words(state.question, some, state.memory), replies[number], some)
-            for number, (state, some) in enumerate(zip(states, options, strict=True))
+            prompt.read_reply(prompt.answer_words(one.question, some, one.memory), replies[number], some)
+            for number, (one, some) in enumerate(zip(seen, options, strict=True))
         ]
 
     def _start(self, prompts: Sequence[str]) -> tuple[Tensor, _Continued]:

@@ -12,7 +12,7 @@ from longfold_training.demo.asked import Tale, exercises
 from longfold_training.demo.rows import Row, encode
 from longfold_training.demo.words import Split
 
-HOPS = 0.35
+HOPS = 0.25
 """Share of chunks with two hops; the others hold collections, listed or counted."""
 
 
