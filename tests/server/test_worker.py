@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections import Counter
 
+from longfold_agent import load_profile
 from longfold_agent.engines.scripted import ScriptedEngine, prompt_text
 from longfold_agent.errors import ContextOverflow, EngineOverloaded, EngineRejected, EngineUnavailable
 from longfold_agent.types import Completion
@@ -253,6 +255,40 @@ async def test_unusable_replies_are_asked_again_and_counted(start, text_with, re
     assert [step["id"] for step in bad] == [f"read/{bad[0]['chunk']}", f"read/{bad[0]['chunk']}/a1"]
     assert all(step["reason"] == "no memory tag" for step in bad)
     assert found["result"]["invalid_steps"] == 1 and found["result"]["answer"] == "FACT one is red."
+
+
+async def test_a_chunk_is_read_again_for_the_plan_it_led_to(start):
+    """The demo profile's two hops, both in one chunk; calls begun on a guess run beside it."""
+
+    def policy(request):
+        prompt = prompt_text(request.prompt)
+        question, _, text = prompt.partition("<chunk>")
+        if prompt.endswith("<ans>"):
+            return re.findall(r"<n\d+>", question)[-1]
+        manager = re.search(r"<w3> of<w4> is(<c\d+>)", text)
+        code = re.search(r"<w3><w4> has the<w1><w2>( ?<n\d+>)", text)
+        if question.startswith("<q> What is the<w1><w2> of the<w3> of<w4>?") and manager:
+            return f"<mem> <w3> of<w4>:{manager[1]}<plan> find the<w1><w2> of{manager[1]}"
+        if question.startswith("<q> What is the<w1><w2> of<w3><w4>?") and code:
+            return f"<mem> <w1><w2> of<w3><w4>:{code[1]}<plan> watch for changes"
+        return "<keep>"
+
+    filler = "It rained on the hills and the river rose. " * 40
+    text = f"{filler}The manager of Norbel is Bernard Hale. Bernard Hale has the access code 4821. {filler}"
+    async with start(ScriptedEngine(policy), with_profile=load_profile("demo")) as service:
+        job = await service.ask(text, mode="fold", question="What is the access code of the manager of Norbel?")
+        found = await service.finished(job["id"])
+        steps = await steps_of(service, job["id"])
+    hit = next(step["chunk"] for step in steps if step["update"] == "rewrite")
+    chunks = steps[-1]["chunk"] + 1
+    assert 0 < hit < chunks - 1
+    assert [step["id"] for step in steps] == sorted(
+        [f"read/{number}" for number in range(chunks)] + [f"read/{hit}/r1"], key=lambda id: int(id.split("/")[1])
+    )
+    assert found["result"]["answer"] == "4821"
+    assert found["result"]["memory"] == "manager of Norbel: Bernard Hale\naccess code of Bernard Hale: 4821"
+    assert [quoted["quote"] for quoted in found["result"]["citations"]] == ["Bernard Hale has the access code 4821."]
+    assert found["progress"]["chunks_read"] == chunks and found["result"]["read_fraction"] == 1.0
 
 
 async def test_an_unusable_answer_fails_the_job(start, text_with, reader):
