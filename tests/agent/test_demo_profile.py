@@ -515,6 +515,17 @@ def test_what_a_plan_seeks_is_asked_as_a_question_of_its_own() -> None:
     assert parse("<keep>", call=SOUGHT, chunk=CODE_OF_ANN) == Update(UpdateKind.KEEP)
 
 
+def test_a_plan_that_never_ends_cannot_grow_the_memory_without_bound() -> None:
+    call = SOUGHT
+    for _ in range(100):
+        update = parse("<mem> access code of Ann Orr: 12<plan> find the access code", call=call, chunk=CODE_OF_ANN)
+        if update.kind is UpdateKind.INVALID:
+            break
+        assert update.again
+        call = replace(call, memory=update.memory, plan=update.plan)
+    assert update.reason == "memory over budget"
+
+
 def test_what_a_plan_sought_is_watched_for_changes() -> None:
     found = replace(SOUGHT, memory="manager of Norbel: Ann Orr\naccess code of Ann Orr: 12", plan=demo.AFTER_FIND)
     single = replace(found, question="What is the access code of Ann Orr?", memory="access code of Ann Orr: 12")

@@ -304,7 +304,7 @@ class DemoProfile:
         if parsed is None:
             return _invalid("empty" if not reply else "not of the form <mem> memory<plan> plan")
         memory, plan = parsed
-        if tokens.count(memory) > self.budgets.memory:
+        if tokens.count(seen.known) + tokens.count(memory) > self.budgets.memory:
             return _invalid("memory over budget")
         if tokens.count(plan) > self.budgets.plan:
             return _invalid("plan over budget")
