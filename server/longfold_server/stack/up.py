@@ -81,6 +81,7 @@ class Stack:
         self._note = note or (lambda text: None)
         self._watchers: list[asyncio.Task[None]] = []
         self._lock: StackLock | None = None
+        self._claim: socket.socket | None = None
         self._began = time.time()
         # Fails early and in words, before anything is started.
         self._vllm = None if options.engine_urls else vllm.find()
@@ -130,6 +131,9 @@ class Stack:
         if server is not None:
             await server.stop()
         await asyncio.gather(*(child.stop() for child in self.children.values()))
+        if self._claim is not None:
+            self._claim.close()
+            self._claim = None
         if self._lock is not None:
             self._lock.release()
             self._lock = None
@@ -140,21 +144,29 @@ class Stack:
             child.hurry()
 
     def _claim_port(self) -> int:
+        """The port, kept until the stack stops: the service comes a minute later or more, and no connection that
+        somebody opens meanwhile may begin there."""
         options = self.options
         family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
-        with socket.socket(family) as probe:
-            # As uvicorn does; without it a port in TIME_WAIT would be refused.
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((options.host, options.port))
-            except OSError as error:
-                raise AlreadyRunning(
-                    f"cannot listen on {options.host} port {options.port}: {error.strerror or error}; "
-                    "choose another --port (0 takes a free one)"
-                ) from None
-            except OverflowError:
-                raise BadConfiguration(f"{options.port} is not a port") from None
-            port: int = probe.getsockname()[1]
+        claim = socket.socket(family)
+        # As uvicorn does; without it a port in TIME_WAIT would be refused, and so would the service here.
+        claim.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            claim.bind((options.host, options.port))
+        except OSError as error:
+            claim.close()
+            raise AlreadyRunning(
+                f"cannot listen on {options.host} port {options.port}: {error.strerror or error}; "
+                "choose another --port (0 takes a free one)"
+            ) from None
+        except OverflowError:
+            claim.close()
+            raise BadConfiguration(f"{options.port} is not a port") from None
+        port: int = claim.getsockname()[1]
+        if sys.platform == "linux":
+            self._claim = claim
+        else:
+            claim.close()  # elsewhere the service could not have it
         return port
 
     async def _start_redis(self) -> str:
