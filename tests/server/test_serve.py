@@ -86,7 +86,9 @@ def test_an_interrupt_while_redis_is_silent_leaves_no_trace(tmp_path):
             "LONGFOLD_REDIS_URL": f"unix://{tmp_path}/r.sock",
             "LONGFOLD_ROLES": "api",
         }
-        process = subprocess.Popen([sys.executable, "-c", SERVE], env=environment, stderr=subprocess.PIPE)
+        # A shell's background jobs ignore the signal, and so would what they start.
+        heeds = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+        process = subprocess.Popen([sys.executable, "-c", heeds + SERVE], env=environment, stderr=subprocess.PIPE)
         connection, _ = silent.accept()
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=60)

@@ -169,18 +169,6 @@ def vet(facts: RedisFacts, *, accept_loss: bool) -> None:
         )
 
 
-async def _vet_all(redis: Any, *, accept_loss: bool) -> None:
-    """`vet` for every primary. Raises `ConfigError` as it does, and `StoreUnavailable`."""
-    try:
-        for facts in await _facts(redis):
-            vet(facts, accept_loss=accept_loss)
-    finally:
-        # The client sends through `asyncio.wait_for`, which in Python 3.11 loses a cancellation that comes as its work
-        # ends, and a Ctrl-C with it.
-        if (task := asyncio.current_task()) is not None and task.cancelling():
-            raise asyncio.CancelledError
-
-
 async def check_redis(url: str, *, cluster: bool, accept_loss: bool, seconds: float = START_SECONDS) -> None:
     """Raises `ConfigError` for a Redis that would lose jobs. One that does not answer in time is not checked: the
     service starts without it and waits."""
@@ -188,10 +176,12 @@ async def check_redis(url: str, *, cluster: bool, accept_loss: bool, seconds: fl
     try:
         async with asyncio.timeout(seconds):
             while True:
-                with suppress(StoreUnavailable):
-                    await _vet_all(redis, accept_loss=accept_loss)
+                try:
+                    for facts in await _facts(redis):
+                        vet(facts, accept_loss=accept_loss)
                     return
-                await asyncio.sleep(0.2)
+                except StoreUnavailable:
+                    await asyncio.sleep(0.2)
     except TimeoutError:
         log.warning("redis_unchecked")
     finally:

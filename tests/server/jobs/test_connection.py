@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 import subprocess
 import sys
-from contextlib import suppress
 
 import pytest
 from redis.exceptions import ResponseError
 
 from longfold_server.errors import ConfigError, StoreUnavailable
-from longfold_server.jobs import connection
 from longfold_server.jobs.connection import RedisFacts, boundary, check_redis, connect, vet
 
 KEEPS = RedisFacts("7.2.0", "noeviction", append_only=True)
@@ -88,24 +85,3 @@ def test_errors_of_a_redis_that_cannot_work_now_are_told_from_bugs():
             raise ResponseError(reply)
     with pytest.raises(ResponseError), boundary():
         raise ResponseError("WRONGTYPE Operation against a key holding the wrong kind of value")
-
-
-@pytest.mark.parametrize("answers", [True, False])
-async def test_a_cancellation_that_the_client_loses_still_ends_the_check(monkeypatch, redis_url, answers):
-    """As `asyncio.wait_for` of Python 3.11 does with one that comes as its work ends."""
-    asked = asyncio.Event()
-
-    async def facts(_):
-        asked.set()
-        with suppress(asyncio.CancelledError):
-            await asyncio.sleep(30)
-        if not answers:
-            raise StoreUnavailable("the job store is away")
-        return []
-
-    monkeypatch.setattr(connection, "_facts", facts)
-    task = asyncio.create_task(check_redis(redis_url, cluster=False, accept_loss=True))
-    await asked.wait()
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await asyncio.wait_for(task, 10)
