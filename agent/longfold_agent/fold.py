@@ -30,8 +30,6 @@ _E = TypeVar("_E", bound=StrEnum)
 
 FORMAT = 2
 """Version of the saved JSON; a state of another version is refused, since a guess could lose or repeat a chunk."""
-
-
 REREADS = 2
 """Most times that a chunk is read again with a new plan, so that every reading ends."""
 

@@ -133,7 +133,6 @@ class Stack:
         await asyncio.gather(*(child.stop() for child in self.children.values()))
         if self._claim is not None:
             self._claim.close()
-            self._claim = None
         if self._lock is not None:
             self._lock.release()
             self._lock = None
@@ -148,24 +147,20 @@ class Stack:
         somebody opens meanwhile may begin there."""
         options = self.options
         family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
-        claim = socket.socket(family)
+        claim = self._claim = socket.socket(family)
         # As uvicorn does; without it a port in TIME_WAIT would be refused, and so would the service here.
         claim.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             claim.bind((options.host, options.port))
         except OSError as error:
-            claim.close()
             raise AlreadyRunning(
                 f"cannot listen on {options.host} port {options.port}: {error.strerror or error}; "
                 "choose another --port (0 takes a free one)"
             ) from None
         except OverflowError:
-            claim.close()
             raise BadConfiguration(f"{options.port} is not a port") from None
         port: int = claim.getsockname()[1]
-        if sys.platform == "linux":
-            self._claim = claim
-        else:
+        if sys.platform != "linux":
             claim.close()  # elsewhere the service could not have it
         return port
 
