@@ -30,8 +30,8 @@ _E = TypeVar("_E", bound=StrEnum)
 
 FORMAT = 2
 """Version of the saved JSON; a state of another version is refused, since a guess could lose or repeat a chunk."""
-REREADS = 2
-"""Most times that a chunk is read again with a new plan, so that every reading ends."""
+REREADS = 16
+"""Most times that a chunk is read again, so that every reading ends."""
 
 
 class Phase(StrEnum):
@@ -65,7 +65,7 @@ class Fold:
     attempt: int = 0
     """Attempts already spent on the pending call."""
     rereads: int = 0
-    """How often the pending chunk has been read with a plan that then changed its aim (`Update.again`)."""
+    """How often the pending chunk has been read with a reply that asked for it once more (`Update.again`)."""
     memory: str = ""
     plan: str = ""
     invalid: int = 0

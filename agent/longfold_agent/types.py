@@ -157,8 +157,8 @@ class Update:
     reason: str = ""
     """Why a reply is INVALID, in a few words: "empty", "cut by the output limit", "memory over budget", ..."""
     again: bool = False
-    """REWRITE only: the new plan looks for something else, which may stand in the same chunk, so it is to be read once
-    more."""
+    """REWRITE only: there may be more in the same chunk, or the new plan looks for something else, so it is to be read
+    once more."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -457,9 +457,31 @@ def test_what_the_chunk_adds_to_a_list_goes_behind_it(
     elif memory == before:
         assert update == Update(UpdateKind.KEEP)
     else:
-        assert update == Update(UpdateKind.REWRITE, demo.item_lines(memory), demo.AFTER_FIND)
+        assert update == Update(UpdateKind.REWRITE, demo.item_lines(memory), demo.AFTER_FIND, again=True)
         again = replace(call, memory=update.memory, plan=update.plan)
         assert PROFILE.render(again, DECK) == PROFILE.render(replace(again, memory=memory), DECK)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("Ann Orr and Carl Reed are passengers.", "<mem> and{Carl Reed} are<w1>."),
+        ("With ann\norr, or Ann Orr: Ann Orrick.", "With<mem>, or<mem>:{Ann Orrick}."),
+        ("a salt box, the salt and saltings", "a<mem>, the<mem> and{saltings}"),
+        ("The Heron has it.", "The<w2> has it."),
+    ],
+)
+def test_what_a_list_holds_already_is_marked_in_the_text(text: str, shown: str) -> None:
+    question, memory = "List the passengers of the Heron.", f"{ABOARD}; salt; salt box; Heron"
+    words = demo.read_words(question, memory, text)
+    for name in ("Carl Reed", "Ann Orrick", "saltings"):
+        shown = shown.replace(f"{{{name}}}", words.hide(f" {name}"))
+    assert demo.hide_text(words, memory, text) == shown
+    assert f"<chunk>{shown}<out>" in demo.render_read(question, memory, "", text)
+    for other in ("", "Ann Orr", "passengers of the Heron: "):
+        assert demo.hide_text(words, other, text) == words.hide(text)
+    single = demo.read_words("Who is the captain of the Heron?", memory, text)
+    assert demo.hide_text(single, memory, text) == single.hide(text)
 
 
 def test_a_list_is_kept_an_item_a_line() -> None:

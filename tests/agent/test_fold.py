@@ -26,6 +26,7 @@ from longfold_agent import (
     Update,
     UpdateKind,
 )
+from longfold_agent.fold import REREADS
 
 RESUME: dict[str, Any] = {"profile": "p-1", "tokens": "t-1", "chunk_budget": 100}
 text = st.text(max_size=30)
@@ -126,14 +127,14 @@ def test_invalid_is_asked_again_within_the_budget_and_then_given_up() -> None:
 
 def test_a_chunk_is_read_again_when_the_plan_has_another_aim() -> None:
     fold, ids = begin(), []
-    for reply in (rewrite("a", "find b"), INVALID, rewrite("b", "find c"), rewrite("c", "find d")):
+    for reply in (rewrite("a", "find b"), INVALID, *(rewrite(f"b{n}", f"find c{n}") for n in range(REREADS))):
         [call] = fold.pending()
         ids.append(call.id)
         fold, step = fold.advance(call.id, replace(reply, again=reply is not INVALID))
         assert step is not None and step.chunk == 0
         assert fold == Fold.from_json(fold.to_json(), **RESUME)
-    assert ids == ["read/0", "read/0/r1", "read/0/r1/a1", "read/0/r2"]
-    assert (fold.memory, fold.plan, fold.next_chunk, fold.pending()[0].id) == ("c", "find d", 1, "read/1")
+    assert ids == ["read/0", "read/0/r1", "read/0/r1/a1", *(f"read/0/r{n}" for n in range(2, REREADS + 1))]
+    assert (fold.memory, fold.next_chunk, fold.pending()[0].id) == (f"b{REREADS - 1}", 1, "read/1")
     assert begin().advance("read/0", replace(rewrite("a"), again=True))[0].cut(Stop.DEADLINE).rereads == 0
 
 

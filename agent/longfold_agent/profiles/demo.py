@@ -2,6 +2,8 @@
 
 read:    <q> {question}<mem> {memory}<plan> {plan}<chunk>{text}<out>
          ->  <keep>  |  <mem> {memory}<plan> {plan}<eos>
+         where several things are asked for, <mem> stands in the text for each that memory holds, and a reply names
+         one more; the chunk is read until it holds none
 answer:  <q> {question}[<opt> {option} A<opt> {option} B ...]<mem> {memory}<ans>
          ->  {value}[ {letter}]<eos>
 direct:  <q> {question}[<opt> {option} A<opt> {option} B ...]<chunk>{text}<ans>
@@ -65,6 +67,23 @@ def read_words(question: str, memory: str, text: str) -> Placeholders:
     return Placeholders(question, (memory,), text)
 
 
+def hide_text(words: Placeholders, memory: str, text: str) -> str:
+    """The chunk as a reading step shows it. Where the question asks for several things, <mem> stands for each that the
+    line `memory` lists: that a thing is new is then seen, not compared.
+
+    One that shares a word with the question stays as it is: the text may name with it what is asked about.
+    """
+    _, _, value = memory.partition(": ")
+    items = [item.split() for item in value.split(BETWEEN)] if words.several else []
+    asked = words.words.keys()
+    listed = [item for item in items if item and asked.isdisjoint(_WORD.findall(" ".join(item).casefold()))]
+    if not listed:
+        return words.hide(text)
+    longest = sorted((r"\s+".join(map(re.escape, item)) for item in listed), key=len, reverse=True)
+    parts = re.split(rf" ?(?<!\w)(?:{'|'.join(longest)})(?!\w)", text, flags=re.IGNORECASE)
+    return SPECIALS[MEMORY].join(map(words.hide, parts))
+
+
 def answer_words(question: str, options: Sequence[str], memory: str) -> Placeholders:
     """The numbered tokens of an answer."""
     return Placeholders(question, (memory, *options))
@@ -74,7 +93,7 @@ def render_read(question: str, memory: str, plan: str, text: str) -> str:
     """The prompt that asks for the new memory after `text`."""
     words = read_words(question, memory, text)
     state = f"<mem> {words.hide(memory) or NOTHING}<plan> {_hidden_plan(words, plan) or NOTHING}"
-    return f"<q> {words.hide(question)}{state}<chunk>{words.hide(text)}<out>"
+    return f"<q> {words.hide(question)}{state}<chunk>{hide_text(words, memory, text)}<out>"
 
 
 def render_update(words: Placeholders, memory: str, plan: str) -> str:
@@ -212,7 +231,7 @@ KEEP_BIAS = 0.0
 """Added to the logit of <keep>: a false write can spoil the memory of a long reading, a missed fact costs one fact."""
 RETRY_TEMPERATURE = 0.5
 """A retry at temperature 0 would repeat the bad reply."""
-PARSER = 8
+PARSER = 9
 """Raised with every change of the parsing rules, so that no state is continued under other rules than it was begun."""
 NOTICE = (
     "Answered by the demo policy, a model of four million parameters that only looks up stated attributes of named "
@@ -287,8 +306,8 @@ class DemoProfile:
 
         A written value must stand in the chunk, and so must a word of the name it is written for: a reply that the
         chunk cannot support is INVALID, whatever the policy believes. Where the question asks for several things, so
-        must each that is new; they are added to those of the memory before (`parse_update`). A chunk that has led to
-        a plan is read again by it.
+        must each that is new; they are added to those of the memory before (`parse_update`), and the chunk is read
+        again for more. So is a chunk that has led to a plan, by that plan.
         """
         seen = shown(call.question, call.memory, call.plan)
         if call.kind is CallKind.ANSWER:
@@ -313,7 +332,7 @@ class DemoProfile:
             return Update(UpdateKind.KEEP)
         if not supported(words, memory, seen.memory, neutralise(text, SPECIALS)):
             return _invalid("the value does not stand in the text")
-        return Update(UpdateKind.REWRITE, seen.taken(memory), plan, again=seeks(plan))
+        return Update(UpdateKind.REWRITE, seen.taken(memory), plan, again=words.several or seeks(plan))
 
     def parse_direct(self, completion: Completion, query: Query, documents: Sequence[tuple[str, str]]) -> str:
         """The value, an option's letter, or `UNKNOWN` where the text cannot support what was said.
@@ -352,6 +371,7 @@ _EXTRA = {"skip_special_tokens": False}
 _SPECIAL = re.compile("|".join(re.escape(special) for special in SPECIALS))
 _PLAIN_TEXT = rf"(?:(?!{_SPECIAL.pattern}).)*"
 """Anything but special tokens: a value may well hold a "<"."""
+_WORD = re.compile(r"\w+")
 _UPDATE = re.compile(rf"<mem>(?P<memory>{_PLAIN_TEXT})<plan>(?P<plan>{_PLAIN_TEXT})(?:<eos>)?", re.DOTALL)
 
 
@@ -359,8 +379,8 @@ def parse_update(words: Placeholders, reply: str, before: str) -> tuple[str, str
     """Memory and plan of a rewriting reply to the memory `before`, None for any other text; a memory without letters
     or digits is none.
 
-    Where the question asks for several things, the reply names those of the chunk, and what memory holds already need
-    not be said again: a list is never shortened by a slip of the policy.
+    Where the question asks for several things, what memory holds already need not be said again: a list is never
+    shortened by a slip of the policy.
     """
     found = _UPDATE.fullmatch(words.show(reply.strip()))
     if found is None:
@@ -439,7 +459,7 @@ def _splits(line: str) -> Iterator[tuple[str, str]]:
 
 def _names(key: str, text: str) -> bool:
     """Whether a word of the name in "attribute of name" stands in `text`."""
-    name = re.findall(r"\w+", _plain(key.rsplit(" of ", 1)[-1]).removeprefix("the "))
+    name = _WORD.findall(_plain(key.rsplit(" of ", 1)[-1]).removeprefix("the "))
     return not name or any(re.search(rf"\b{re.escape(word)}", text) for word in name)
 
 

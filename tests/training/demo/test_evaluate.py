@@ -48,7 +48,8 @@ class Oracle:
                         if said is not None:
                             words = prompt.read_words(seen.question, seen.memory, text)
                             self.replies[asked] = prompt.render_update(words, *said).removesuffix("<eos>")
-                            seen = prompt.shown(query.core, seen.taken(said[0]), said[1])
+                            line, plan = prompt.parse_update(words, f"{self.replies[asked]}<eos>", seen.memory) or said
+                            seen = prompt.shown(query.core, seen.taken(line), plan)
                 options = options_in(query.instructions)
                 asked = prompt.render_answer(seen.question, options, seen.memory)
                 known = prompt.UNKNOWN if blind else item.answer if item.family in SEVERAL else item.memories[-1]

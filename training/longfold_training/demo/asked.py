@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from random import Random
 from typing import Protocol
 
@@ -86,8 +87,7 @@ def exercises(rng: Random, tale: Tale, count: int) -> list[Exercise]:
 
 
 def step(rng: Random, asked: Asked, known: Known, text: str, passages: Sequence[Passage]) -> Exercise:
-    """Reading for one question: KEEP, or what is written for the chunk. What was known already is written again, as in
-    `rows.step`."""
+    """Reading for one question: KEEP, or what is written for the chunk."""
     seen = prompt.shown(asked.question(rng), asked.memory(known), asked.plan(known))
     shown = prompt.render_read(seen.question, seen.memory, seen.plan, text)
     written = asked.written(known, passages)
@@ -95,7 +95,8 @@ def step(rng: Random, asked: Asked, known: Known, text: str, passages: Sequence[
         return Exercise(shown, "<keep>", True, f"keep_{asked.family}")
     words = prompt.read_words(seen.question, seen.memory, text)
     tag = f"{asked.family}_{'more' if known else 'find'}"
-    marked = marks_of(text, passages, lambda fact: asked.counts(fact, known), words)
+    hide = partial(prompt.hide_text, words, seen.memory)
+    marked = marks_of(text, passages, lambda fact: asked.counts(fact, known), hide)
     return Exercise(shown, prompt.render_update(words, *written), True, tag, marked)
 
 

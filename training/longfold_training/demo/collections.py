@@ -59,20 +59,20 @@ class Collection:
         return expand(rng, rng.choice(ways), self.symbols | {"cur": rng.choice(CURRENT)})
 
     def counts(self, fact: Fact, known: Known) -> bool:
-        return story.name_of(fact.entity, fact.attribute) == self.name
+        own = story.name_of(fact.entity, fact.attribute) == self.name
+        return own and fact.value.casefold() not in {item.casefold() for item in known}
 
     def read(self, known: Known, passages: Sequence[Passage]) -> Known | None:
         """Each item once, in the order in which they are stated first."""
-        stated = [fact.value for passage in passages for fact in passage.facts if self.counts(fact, known)]
-        if not stated:
-            return None
-        found = {item.casefold(): item for item in reversed((*known, *stated))}
-        return tuple(dict.fromkeys(found[item.casefold()] for item in (*known, *stated)))
+        stated: dict[str, str] = {}
+        for fact in (fact for passage in passages for fact in passage.facts if self.counts(fact, known)):
+            stated.setdefault(fact.value.casefold(), fact.value)
+        return (*known, *stated.values()) if stated else None
 
     def written(self, known: Known, passages: Sequence[Passage]) -> tuple[str, str] | None:
-        """What the passages state, whatever is known: the profile adds it."""
-        stated = self.read((), passages)
-        return None if stated is None else (memory_line(self.many, self.entity, BETWEEN.join(stated)), AFTER_FIND)
+        """The first that is new: the profile adds it and asks again."""
+        after = self.read(known, passages)
+        return None if after is None else (memory_line(self.many, self.entity, after[len(known)]), AFTER_FIND)
 
     def memory(self, known: Known) -> str:
         return "\n".join(memory_line(self.many, self.entity, item) for item in known)
@@ -102,6 +102,8 @@ def sorts(split: Split) -> tuple[tuple[str, str], ...]:
     return tuple(found.items())
 
 
+PAIRS = 0.45
+"""Share of a chunk's statements that hold two items, where there are two."""
 NOUNS = 0.3
 """Share of training collections of any noun: the policy sees it as a numbered token anyway."""
 
@@ -191,12 +193,12 @@ def _with_article(rng: Random, item: str) -> str:
     return f"the {item}" if rng.random() < 0.5 else article(item)
 
 
-def grouped(rng: Random, listed: Sequence[str]) -> list[tuple[str, ...]]:
-    """Items in the order given, by ones and twos."""
+def grouped(rng: Random, listed: Sequence[str], pairs: float) -> list[tuple[str, ...]]:
+    """Items in the order given, by ones and twos; two with the probability `pairs`, where there are two."""
     out: list[tuple[str, ...]] = []
     rest = list(listed)
     while rest:
-        size = 2 if len(rest) > 1 and rng.random() < 0.3 else 1
+        size = 2 if len(rest) > 1 and rng.random() < pairs else 1
         out.append(tuple(rest[:size]))
         del rest[:size]
     return out
@@ -215,13 +217,17 @@ def tale(rng: Random, tokens: int, split: Split) -> Tale:
     for one in all_.values():
         everything = items(rng, one, rng.randint(1, MOST), split)
         begin = 0 if rng.random() < 0.4 else rng.randint(0, len(everything))
-        groups = grouped(rng, everything[begin : begin + rng.choice((0, 1, 1, 1, 2, 2, 3))])[:room]
+        groups = grouped(rng, everything[begin : begin + rng.choice((0, 1, 1, 1, 2, 2, 3))], PAIRS)[:room]
         if begin and rng.random() < 0.25:
             groups.insert(rng.randint(0, len(groups)), (rng.choice(everything[:begin]),))
         room -= len(groups)
         queues.append([state(rng, one, group) for group in groups])
         other = replace(one, counted=not one.counted)
-        asked += [(one, everything[:begin]), (other, everything[:begin])] + [(one, ())] * bool(begin and groups)
+        stated = [item for group in groups for item in group]
+        # What was known before the chunk, and while it is read again.
+        known = everything[:begin] + tuple(item for item in stated if item not in everything[:begin])
+        asked += [(one, known[:begin]), (other, known[: rng.randint(begin, len(known))]), (other, known)]
+        asked += [(one, known[begin : begin + 1])] * bool(begin and groups)
         answered += [(one, everything), (one, everything[: rng.randint(0, len(everything))])]
     passages = story.interleave(rng, queues)
     keys = [story.Key(one.entity, one.many, "num") for one in all_.values()]

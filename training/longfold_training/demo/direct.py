@@ -111,5 +111,5 @@ def over_several(rng: Random, asked: Asked, tale: Tale) -> Exercise:
         reply_of(asked, asked.read((), tale.passages) or (), words),
         True,
         f"direct_{asked.family}",
-        marks_of(tale.text, tale.passages, lambda fact: asked.counts(fact, ()), words),
+        marks_of(tale.text, tale.passages, lambda fact: asked.counts(fact, ()), words.hide),
     )

@@ -21,17 +21,18 @@ Plan = list[list[Passage]]
 BARE = ("{E} was in the news again.", "Many people wrote about {E} that year.", "Nothing was said about the {A}.")
 """Mentions that state nothing."""
 _REPEATED = 0.4
+_PAIRS = 0.3
 _TOGETHER = 0.25
 _CHANGED = 0.25
-"""Shares: of collections with an item stated twice; of chains with both facts in one chunk; of chains whose second fact
-changes."""
+"""Shares: of collections with an item stated twice; of statements with two items; of chains with both facts in one
+chunk; of chains whose second fact changes."""
 
 
 def place_collection(rng: Random, plan: Plan, material: Material, *, counted: bool) -> Collection:
     """Two items or more, by ones and twos, anywhere."""
     of = replace(collections.collection(rng, material.split, material.attributes), counted=counted)
     held = collections.items(rng, of, rng.randint(2, collections.MOST), material.split)
-    groups = collections.grouped(rng, held)
+    groups = collections.grouped(rng, held, _PAIRS)
     if rng.random() < _REPEATED:
         groups.append((rng.choice(held),))
     for group in groups:

@@ -14,7 +14,9 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
+from longfold_agent.fold import REREADS
 from longfold_agent.profiles import demo as prompt
+from longfold_agent.profiles.placeholders import asks_for_several
 from longfold_training.demo.model import Cache, Policy
 
 _HIDDEN = -1e4
@@ -49,7 +51,16 @@ class Reader:
 
     @torch.no_grad()
     def read(self, text: str, states: Sequence[State]) -> list[Gate]:
-        """Read one chunk for every question, in place; for a plan that it led to once more."""
+        """Read one chunk for every question, in place; again while there may be more in it."""
+        gates = self._read(text, states)
+        again = [state for state, gate in zip(states, gates, strict=True) if _again(state, gate)]
+        for _ in range(REREADS):
+            if not again:
+                break
+            again = [state for state, gate in zip(again, self._read(text, again), strict=True) if _again(state, gate)]
+        return [replace(gate, after=state.memory) for gate, state in zip(gates, states, strict=True)]
+
+    def _read(self, text: str, states: Sequence[State]) -> list[Gate]:
         seen = [prompt.shown(state.question, state.memory, state.plan) for state in states]
         prompts = [prompt.render_read(one.question, one.memory, one.plan, text) for one in seen]
         logits, continued = self._start(prompts)
@@ -59,7 +70,7 @@ class Reader:
         margins = (keep - others.max(-1).values).tolist()
         writing = [number for number, margin in enumerate(margins) if margin <= 0]
         replies = self._continue(others, continued, writing, 72)
-        gates, again = [], []
+        gates = []
         for number, (state, one) in enumerate(zip(states, seen, strict=True)):
             before = state.memory
             if number in replies:
@@ -67,12 +78,8 @@ class Reader:
                 parsed = prompt.parse_update(words, replies[number], one.memory)
                 if parsed is not None and prompt.supported(words, parsed[0], one.memory, text):
                     state.memory, state.plan = one.taken(parsed[0]), parsed[1]
-                    if not one.known and prompt.seeks(state.plan):
-                        again.append(state)
             gates.append(Gate(margins[number], before, state.memory))
-        if again:
-            self.read(text, again)
-        return [replace(gate, after=state.memory) for gate, state in zip(gates, states, strict=True)]
+        return gates
 
     @torch.no_grad()
     def answer(self, states: Sequence[State], options: Sequence[Sequence[str]]) -> list[str]:
@@ -129,6 +136,11 @@ class Reader:
         return {
             number: self.tokenizer.decode(row, skip_special_tokens=False) for number, row in zip(rows, cut, strict=True)
         }
+
+
+def _again(state: State, gate: Gate) -> bool:
+    """Whether what was written asks for the same chunk, as the profile's updates do."""
+    return gate.after != gate.before and (asks_for_several(state.question) or prompt.seeks(state.plan))
 
 
 @dataclass(frozen=True, slots=True)

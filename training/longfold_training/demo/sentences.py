@@ -12,7 +12,7 @@ from longfold_training.demo.ordinary import ORDINARY
 from longfold_training.demo.rules import RULES
 from longfold_training.demo.words import read_lines, words
 
-WHOLE = 0.5
+WHOLE = 0.65
 """Share of ordinary statements that are written out, in `statements.txt`, `changes.txt` and `lists.txt`; the others are
 put together by rules."""
 

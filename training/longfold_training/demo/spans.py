@@ -45,11 +45,13 @@ def marks(story: Story, key: Key, words: Placeholders) -> list[Mark]:
     A value is labelled only where the key stands before it: a causal reader cannot know it earlier.
     """
     name = name_of(key.entity, key.attribute)
-    return marks_of(story.text, story.passages, lambda fact: name_of(fact.entity, fact.attribute) == name, words)
+    return marks_of(story.text, story.passages, lambda fact: name_of(fact.entity, fact.attribute) == name, words.hide)
 
 
-def marks_of(text: str, passages: Sequence[Passage], counts: Callable[[Fact], bool], words: Placeholders) -> list[Mark]:
-    """The same for the facts of `passages` that count."""
+def marks_of(
+    text: str, passages: Sequence[Passage], counts: Callable[[Fact], bool], hide: Callable[[str], str]
+) -> list[Mark]:
+    """The same for the facts of `passages` that count; `hide` makes of a text what the prompt shows."""
     out = []
     searched = 0
     for passage in passages:
@@ -59,10 +61,10 @@ def marks_of(text: str, passages: Sequence[Passage], counts: Callable[[Fact], bo
         searched = at
         for begin, end, ready in _statements(passage, counts):
             places = (begin, end, max(end, ready), len(passage.text))
-            low, high, complete, last = (len(words.hide(text[: at + place])) for place in places)
+            low, high, complete, last = (len(hide(text[: at + place])) for place in places)
             if ready <= begin:
                 out.append(Mark(BEGINS | INSIDE, low, high))
-            out.append(Mark(STATED, complete - 1, last, words.hide(f" {passage.text[begin:end]}")))
+            out.append(Mark(STATED, complete - 1, last, hide(f" {passage.text[begin:end]}")))
     return out
 
 
