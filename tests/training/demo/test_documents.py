@@ -129,7 +129,7 @@ def test_there_is_enough_to_hold_out_and_to_learn_from() -> None:
     ("collection", "kind"),
     [
         ("everyday", "statements"), ("everyday", "updates"), ("heldout", "statements"), ("heldout", "updates"),
-        ("everyday", "lists"),
+        ("everyday", "lists"), ("heldout", "lists"),
     ],
 )  # fmt: skip
 def test_no_held_out_template_is_a_sentence_of_the_grammar(

@@ -47,7 +47,7 @@ def say(rng: Random, fact: Fact, wanted: Attribute, before: str, material: Mater
 
 
 def say_items(rng: Random, of: Collection, listed: tuple[str, ...], material: Material) -> Passage:
-    """One item or two of a collection. There is one set of unseen templates for both "everyday" and "heldout"."""
+    """One item or two of a collection."""
     if material.templates == "grammar":
         return collections.state(rng, of, listed)
-    return collections.say(rng, of, listed, unseen("lists", "everyday"))
+    return collections.say(rng, of, listed, unseen("lists", material.templates))
