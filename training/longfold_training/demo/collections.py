@@ -217,17 +217,17 @@ def tale(rng: Random, tokens: int, split: Split) -> Tale:
     for one in all_.values():
         everything = items(rng, one, rng.randint(1, MOST), split)
         begin = 0 if rng.random() < 0.4 else rng.randint(0, len(everything))
-        groups = grouped(rng, everything[begin : begin + rng.choice((0, 1, 1, 1, 2, 2, 3))], PAIRS)[:room]
+        groups = grouped(rng, everything[begin : begin + rng.choice((0, 1, 1, 2, 2, 2, 3))], PAIRS)[:room]
         if begin and rng.random() < 0.25:
             groups.insert(rng.randint(0, len(groups)), (rng.choice(everything[:begin]),))
         room -= len(groups)
         queues.append([state(rng, one, group) for group in groups])
         other = replace(one, counted=not one.counted)
-        stated = [item for group in groups for item in group]
-        # What was known before the chunk, and while it is read again.
-        known = everything[:begin] + tuple(item for item in stated if item not in everything[:begin])
-        asked += [(one, known[:begin]), (other, known[: rng.randint(begin, len(known))]), (other, known)]
-        asked += [(one, known[begin : begin + 1])] * bool(begin and groups)
+        before = everything[:begin]
+        new = [item for group in groups for item in group if item not in before]
+        asked += [(one, before), (other, (*before, *new))]
+        # While the chunk is read again: a policy finds its items in any order.
+        asked += [(of, (*before, *rng.sample(new, rng.randint(1, len(new) - 1)))) for of in (one, other) if new[1:]]
         answered += [(one, everything), (one, everything[: rng.randint(0, len(everything))])]
     passages = story.interleave(rng, queues)
     keys = [story.Key(one.entity, one.many, "num") for one in all_.values()]
