@@ -48,8 +48,9 @@ class Oracle:
                         if said is not None:
                             words = prompt.read_words(seen.question, seen.memory, text)
                             self.replies[asked] = prompt.render_update(words, *said).removesuffix("<eos>")
-                            line, plan = prompt.parse_update(words, f"{self.replies[asked]}<eos>", seen.memory) or said
-                            seen = prompt.shown(query.core, seen.taken(line), plan)
+                            parsed = prompt.parse_update(words, self.replies[asked], seen.memory)
+                            assert parsed is not None
+                            seen = prompt.shown(query.core, seen.taken(parsed[0]), parsed[1])
                 options = options_in(query.instructions)
                 asked = prompt.render_answer(seen.question, options, seen.memory)
                 known = prompt.UNKNOWN if blind else item.answer if item.family in SEVERAL else item.memories[-1]
