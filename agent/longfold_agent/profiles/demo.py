@@ -184,6 +184,12 @@ def seeks(plan: str) -> bool:
     return plan.startswith(_FIND)
 
 
+def reads_again(question: str, plan: str) -> bool:
+    """Whether a chunk that was written for is read once more: it may hold more of several things, or what the new plan
+    seeks."""
+    return placeholders.asks_for_several(question) or seeks(plan)
+
+
 @dataclass(frozen=True, slots=True)
 class Shown:
     """What a prompt shows of a reading's state."""
@@ -332,7 +338,7 @@ class DemoProfile:
             return Update(UpdateKind.KEEP)
         if not supported(words, memory, seen.memory, neutralise(text, SPECIALS)):
             return _invalid("the value does not stand in the text")
-        return Update(UpdateKind.REWRITE, seen.taken(memory), plan, again=words.several or seeks(plan))
+        return Update(UpdateKind.REWRITE, seen.taken(memory), plan, again=reads_again(seen.question, plan))
 
     def parse_direct(self, completion: Completion, query: Query, documents: Sequence[tuple[str, str]]) -> str:
         """The value, an option's letter, or `UNKNOWN` where the text cannot support what was said.

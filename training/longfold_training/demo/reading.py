@@ -16,7 +16,6 @@ from torch import Tensor
 
 from longfold_agent.fold import REREADS
 from longfold_agent.profiles import demo as prompt
-from longfold_agent.profiles.placeholders import asks_for_several
 from longfold_training.demo.model import Cache, Policy
 
 _HIDDEN = -1e4
@@ -140,7 +139,7 @@ class Reader:
 
 def _again(state: State, gate: Gate) -> bool:
     """Whether what was written asks for the same chunk, as the profile's updates do."""
-    return gate.after != gate.before and (asks_for_several(state.question) or prompt.seeks(state.plan))
+    return gate.after != gate.before and prompt.reads_again(state.question, state.plan)
 
 
 @dataclass(frozen=True, slots=True)
