@@ -51,6 +51,10 @@ def test_the_settings_are_accepted(profile, role, monkeypatch, tmp_path):
     settings = Settings(roles=[role])
     assert settings.redis_url.endswith("@redis:6379/0") and settings.require_keys
     assert "documents:/data" in service["volumes"] and str(settings.data_dir) == "/data"
+    assert settings.tokenizer is not None
+    if not settings.tokenizer.is_relative_to("/opt/longfold/policy"):  # which is in the image
+        mounted = {tuple(filled(volume, variables).split(":")[1:]) for volume in service["volumes"]}
+        assert (f"/{settings.tokenizer.parts[1]}", "ro") in mounted
     if role == "worker":
         assert settings.engine_api_key is not None and settings.cache_salt_secret is not None
 

@@ -204,7 +204,7 @@ def test_the_settings_are_accepted_and_complete(overlay, tmp_path, monkeypatch):
         mounts = {one["mountPath"]: one for one in container["volumeMounts"]}
         assert not mounts[str(settings.data_dir)].get("readOnly") and "/tmp" in mounts
         assert settings.tokenizer is not None
-        if role == "worker" and not settings.tokenizer.is_relative_to("/opt/longfold/policy"):
+        if not settings.tokenizer.is_relative_to("/opt/longfold/policy"):  # which is in the image
             assert mounts[f"/{settings.tokenizer.parts[1]}"]["readOnly"] is True
         if role == "worker":
             assert settings.engine_api_key is not None and settings.cache_salt_secret is not None
