@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import yaml
@@ -92,3 +94,43 @@ def test_the_compose_secrets_are_made_as_they_are_read(tmp_path):
     assert (folder / "longfold_redis_url").read_text().strip() == f"redis://:{password}@redis:6379/0"
     compose = yaml.safe_load((ROOT / "deploy" / "compose.yaml").read_text())
     assert {path.name for path in folder.iterdir()} == set(compose["secrets"])
+
+
+def remedy(symptom):
+    """What to look at and do, of a row of the table of the night."""
+    [line] = [line for line in GUIDE.splitlines() if line.startswith(f"| {symptom} ")]
+    return line.rstrip("| ").split(" | ")[-1]
+
+
+def test_a_readiness_that_fails_is_shown():
+    class NotReady(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(503 if self.path == "/readyz" else 404)
+            self.end_headers()
+            self.wfile.write(b'{"checks": {"store": "unavailable"}}')
+
+    [command] = re.findall(r'python -c "([^"]+)"', remedy("the load balancer's own 503"))
+    assert "127.0.0.1:8080" in command
+    with HTTPServer(("127.0.0.1", 0), NotReady) as server:
+        thread = threading.Thread(target=server.handle_request)
+        thread.start()
+        argv = [sys.executable, "-c", command.replace("127.0.0.1:8080", f"127.0.0.1:{server.server_port}")]
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=60)
+        thread.join()
+    assert "unavailable" in done.stdout and done.returncode == 0, done.stderr
+
+
+def test_redis_has_room_beside_its_data():
+    """While the append-only file is rewritten, memory may double: above the pod's limit Redis would be killed."""
+    folder = ROOT / "deploy/kubernetes/components/redis"
+    [shipped] = re.findall(r"^maxmemory (\d+)mb$", (folder / "redis.conf").read_text(), re.MULTILINE)
+    [limit] = re.findall(r"limits:\s+memory: (\d+)Gi", (folder / "redis.yaml").read_text())
+    assert int(limit) << 30 >= 2 * int(shipped) << 20
+    told = remedy("clients get 503 `store_unavailable`")
+    [raised] = re.findall(r"`maxmemory (\d+)gb`", told)
+    [limit] = re.findall(r"`(\d+)Gi`", told)
+    assert int(limit) >= 2 * int(raised) and told.index("Gi`") < told.index("gb`")
+
+
+def test_texts_are_left_to_the_service():
+    assert "-delete" not in GUIDE and "LONGFOLD_DOCUMENT_RETENTION_SECONDS" in remedy("disk of documents full")
