@@ -86,11 +86,11 @@ def test_only_the_balancer_is_published_and_on_loopback():
     assert filled(port, {}) == "127.0.0.1:8080:8080"
 
 
-def test_only_workers_and_the_balancer_have_a_way_out():
+def test_only_those_who_fetch_and_the_balancer_have_a_way_out():
     def networks(name):
         return set(SERVICES[name]["networks"])
 
-    assert {name for name in SERVICES if networks(name) - INTERNAL} == {"worker", "nginx"}
+    assert {name for name in SERVICES if networks(name) - INTERNAL} == {"api", "worker", "nginx"}
     assert {name for name in SERVICES if "store" in networks(name)} == {"redis", "api", "worker"}
     assert {name for name in SERVICES if "engines" in networks(name)} == {"worker", "vllm", "vllm-cpu"}
     assert networks("nginx").isdisjoint(networks("worker") | networks("redis") | networks("vllm"))

@@ -130,12 +130,12 @@ PRIVATE = (
 )
 
 
-def test_only_workers_leave_and_only_to_public_addresses(overlay):
+def test_only_those_who_fetch_leave_and_only_to_public_addresses(overlay):
     cluster = Cluster(overlay)
     for component in cluster.pods:
         for address in map(ipaddress.ip_address, ("93.184.216.34", "2606:2800:220:1::1")):
             reached = {port for port in (25, 80, 443) if cluster.connects(component, address, port)}
-            assert reached == ({80, 443} if component == "worker" else set()), component
+            assert reached == ({80, 443} if component in ("api", "worker") else set()), component
         for address in map(ipaddress.ip_address, PRIVATE):
             reached = {port for port in (80, 443, 6443) if cluster.connects(component, address, port)}
             assert reached == set(), (component, address)
