@@ -54,14 +54,20 @@ def tokenizer_of(source: str) -> Path | None:
 
 
 def resolve(source: str | None, profile: str | None, tokenizer: Path | None, *, name: str | None = None) -> Model:
-    """Everything about a model; `source` None is the demo policy. Raises `BadConfiguration`."""
+    """Everything about a model; `source` None is the demo policy, `name` is what a running engine calls it, and then
+    its folder may be on another machine. Raises `BadConfiguration`."""
     if source is None:
         source = str(POLICY)
         if not (POLICY / "config.json").is_file():
             raise BadConfiguration(f"this installation has no demo policy in {POLICY}; pass --model")
     folder = Path(source).expanduser()
     if not folder.is_dir() and (folder.is_absolute() or source.startswith((".", "~"))):
-        raise BadConfiguration(f"no model folder at {source}")
+        if name is None:
+            raise BadConfiguration(f"no model folder at {source}")
+        if tokenizer is None:
+            raise BadConfiguration(
+                f"the engine serves {source}, a folder that is not on this machine: pass --tokenizer PATH"
+            )
     if tokenizer is None:
         tokenizer = tokenizer_of(source)
         if tokenizer is None:

@@ -77,6 +77,15 @@ def test_a_missing_folder_is_not_taken_for_a_hub_name(missing: str, folder: Path
         models.resolve(missing, None, folder / "tokenizer.json")
 
 
+def test_a_running_engine_may_serve_a_folder_of_another_machine(folder: Path) -> None:
+    given = folder / "tokenizer.json"
+    for name in ("served", "/no/such/model"):
+        found = models.resolve("/no/such/model", None, given, name=name)
+        assert (found.name, found.profile, found.tokenizer) == (name, "general", given)
+    with pytest.raises(BadConfiguration, match=r"/no/such/model.*pass --tokenizer"):
+        models.resolve("/no/such/model", None, None, name="served")
+
+
 @pytest.fixture
 def engine() -> Iterator[tuple[str, dict[str, tuple[int, bytes]]]]:
     """A small HTTP server: its URL and what it answers per path."""

@@ -51,7 +51,7 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def engine() -> Iterator[str]:
     """What a running vLLM tells about itself; no completion is asked of it here."""
-    served = {"id": "small", "root": "small", "max_model_len": 4096}
+    served = {"id": "small", "root": "/no/such/folder/here", "max_model_len": 4096}
     replies = {"/health": b"", "/v1/models": json.dumps({"object": "list", "data": [served]}).encode()}
 
     class Handler(BaseHTTPRequestHandler):
