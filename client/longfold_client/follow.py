@@ -107,7 +107,7 @@ class Follow:
         """Emits every event after `tail.last`; ends with the final one, or with the stream of a job whose final event
         was seen before.
 
-        Raises APIError, ConnectionFailed (no news over `retry.reconnects` tries), ProtocolError (strict) or
+        Raises APIError, ConnectionFailed (no sign of life over `retry.reconnects` tries), ProtocolError (strict) or
         StreamUnusable (not strict).
         """
         tries = gaps = silent = 0
@@ -122,7 +122,9 @@ class Follow:
                 if finished:
                     return
                 finished = yield from self._job_finished()
-            tries = 0 if moved else tries + 1
+            # Heartbeats tell that the job waits; who sends to another replica at once tells nothing.
+            alive = done.heard and not (done.damaged or tail.draining)
+            tries = 0 if moved or alive else tries + 1
             gaps = gaps + 1 if done.damaged and not moved else int(done.damaged)
             silent = silent + 1 if done.opened and not done.heard else 0
             if gaps >= GAPS:

@@ -19,7 +19,7 @@ class Retry:
     attempts: int = 5
     """Tries of one plain call, the first included. 1 = never retry."""
     reconnects: int = 16
-    """Tries in a row without news while a running job is followed; about two minutes with the defaults."""
+    """Tries in a row without a sign of life while a running job is followed; about two minutes with the defaults."""
     first: float = 0.25
     """Seconds before the second try; doubled each time."""
     longest: float = 10.0

@@ -116,11 +116,30 @@ def test_an_event_of_a_later_version_is_passed_over(client: Any, service: Any) -
 
 
 def test_a_server_that_stays_away_is_given_up_with_the_jobs_id(client: Any, service: Any, replies: Any) -> None:
-    service.streams.extend([[1, 2], *[[b"", replies.drop]] * 20])
-    service.script("GET /answer/{id}", *[replies.broken] * 20)
+    service.streams.append([1, 2, replies.drop])
+    service.script("GET /answer/{id}/events", None, *[replies.unframed] * 20)
     with pytest.raises(ConnectionFailed, match=r"job_1.*goes on") as caught:
         list(client.events("job_1"))
-    assert caught.value.job_id == "job_1"
+    assert caught.value.job_id == "job_1" and len(service.seen) == 1 + replies.quick.reconnects
+
+
+def test_replicas_that_only_send_away_are_given_up(client: Any, service: Any, replies: Any) -> None:
+    service.streams.extend([[b"event: reconnect\n\n"]] * 20)
+    with pytest.raises(ConnectionFailed, match="job_1"):
+        list(client.events("job_1"))
+    assert len(service.paths("GET", "/events")) == replies.quick.reconnects
+
+
+@pytest.mark.parametrize("cut", [True, False])
+def test_a_waiting_job_behind_a_proxy_that_limits_requests_is_followed_on(
+    client: Any, service: Any, replies: Any, cut: bool
+) -> None:
+    quiet = [b": heartbeat\n\n", replies.drop] if cut else [b": heartbeat\n\n"]
+    service.streams.extend([quiet] * 3 * replies.quick.reconnects)
+    assert [event.seq for event in client.events("job_1")] == [1, 2, 3, 4, 5, 6]
+    service.status = "in_progress"
+    service.streams.extend([quiet] * 3 * replies.quick.reconnects)
+    assert client.answer("Where?", [URL]).answer == "Paris"
 
 
 def test_an_overloaded_server_is_given_up_with_its_own_words(client: Any, service: Any, replies: Any) -> None:
