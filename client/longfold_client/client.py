@@ -190,7 +190,8 @@ class Client(_Base):
         return self._run(self._plans.get(_job_id(job)))
 
     def wait(self, job: str | Job, timeout: float | None = None) -> Job:
-        """The job once it has finished, however it ended. Raises WaitTimeout after `timeout` seconds, NotFound."""
+        """The job once it has finished, however it ended. Raises WaitTimeout after `timeout` seconds, NotFound;
+        where the server has told no state by then, ConnectionFailed or its refusal."""
         return self._run(self._plans.wait(_job_id(job), timeout))
 
     def cancel(self, job: str | Job) -> Job:

@@ -40,10 +40,11 @@ class Drive(Generic[T]):
                 if isinstance(effect, Emit):
                     yield effect.item
                     continue
+                started = time.monotonic()
                 try:
                     outcome = self._perform(effect)
                 except httpx.RequestError as error:
-                    lost = Lost(reason(error))
+                    lost = Lost(reason(error), time.monotonic() - started)
         finally:
             self._close()
             self._plan.close()
@@ -101,10 +102,11 @@ class AsyncDrive(Generic[T]):
                 if isinstance(effect, Emit):
                     yield effect.item
                     continue
+                started = time.monotonic()
                 try:
                     outcome = await self._perform(effect)
                 except httpx.RequestError as error:
-                    lost = Lost(reason(error))
+                    lost = Lost(reason(error), time.monotonic() - started)
         finally:
             self._plan.close()
             await self._close()

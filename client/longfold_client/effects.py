@@ -44,6 +44,11 @@ class Reply:
 class Lost(Exception):
     """Thrown into a plan: no (complete) reply arrived. Its text says why."""
 
+    def __init__(self, reason: str, seconds: float) -> None:
+        super().__init__(reason)
+        self.seconds = seconds
+        """How long it was waited for."""
+
 
 @dataclass(frozen=True, slots=True)
 class Send:

@@ -5,6 +5,7 @@ no event loop.
 from __future__ import annotations
 
 import base64
+import math
 import re
 import uuid
 from collections.abc import Iterable, Mapping
@@ -16,7 +17,7 @@ from pydantic import ValidationError
 
 from .documents import DOCUMENT_ID, Document, names, prepare, validation_message
 from .effects import Emit, Lost, Pause, Plan, Reply, Request, send
-from .errors import ConnectionFailed, InvalidArgument, ProtocolError, WaitTimeout
+from .errors import ConnectionFailed, InvalidArgument, LongfoldError, ProtocolError, WaitTimeout
 from .follow import Follow, StreamUnusable, Tail, job_path
 from .replies import api_error, parse, result_of, retry_after
 from .retry import RETRYABLE, Retry
@@ -38,6 +39,8 @@ from .upload import Source, Upload
 
 WAIT = 20.0
 """Seconds of one long poll: below the 30 s after which common proxies cut an idle request."""
+LATE = 3.0
+"""Seconds that the reply to the last poll of a `wait` with a timeout may come late."""
 POLL_FIRST, POLL_LONGEST = 0.2, 5.0
 """Seconds between polls of a server that answers at once; doubled in between."""
 UPLOAD_TIMEOUT = 600.0
@@ -160,30 +163,49 @@ class Plans:
         yield from Follow(job_id, self.retry, self.silence, strict=True).run(Tail(after))
 
     def wait(self, job_id: str, timeout: float | None = None) -> Plan[Job]:
-        """Long polls until the job has finished, however it ended. Raises WaitTimeout after `timeout` seconds. Emits
-        each state.
+        """Long polls until the job has finished, however it ended. Emits each state. Raises WaitTimeout after `timeout`
+        seconds, the time of failed tries included; before the first state, the failure itself.
         """
-        spent, pause = 0.0, POLL_FIRST
+        ends = math.inf if timeout is None else timeout
+        attempts = self.retry.reconnects if timeout is None else None
+        spent, tries, pause = 0.0, 0, POLL_FIRST
+        job: Job | None = None
         while True:
-            left = WAIT if timeout is None else max(0.0, min(WAIT, timeout - spent))
-            headers = {"prefer": f"wait={int(left)}"} if left >= 1 else {}
-            request = Request("GET", job_path(job_id), headers=headers, read_timeout=WAIT + self.silence)
-            attempts = self.retry.reconnects if timeout is None else None
-            reply = yield from self.call(request, attempts, job_id)
-            job = parse(reply, Job)
-            yield Emit(job)
-            if job.finished:
-                return job
-            spent += reply.seconds
-            if timeout is not None and spent >= timeout:
-                raise WaitTimeout(job, timeout)
-            if reply.seconds >= 1.0:
-                pause = POLL_FIRST
-                continue
-            rest = pause if timeout is None else min(pause, timeout - spent)
+            tries += 1
+            found, seconds, rest = yield from self._poll(job_id, max(0.0, ends - spent), tries, attempts)
+            spent += seconds
+            left = max(0.0, ends - spent)
+            if isinstance(found, Job):
+                job, tries = found, 0
+                yield Emit(job)
+                if job.finished:
+                    return job
+                rest = 0.0 if seconds >= 1.0 else min(pause, left)
+                pause = POLL_FIRST if seconds >= 1.0 else min(POLL_LONGEST, pause * 2)
+            elif rest is None or (job is None and rest >= left):
+                raise found
+            if job is not None and (left == 0.0 or rest > left):
+                yield Pause(left)
+                raise WaitTimeout(job, ends)
             yield Pause(rest)
             spent += rest
-            pause = min(POLL_LONGEST, pause * 2)
+
+    def _poll(
+        self, job_id: str, left: float, tries: int, attempts: int | None
+    ) -> Plan[tuple[Job | LongfoldError, float, float | None]]:
+        """One long poll of at most `left` seconds -> the job, or why there is none; the seconds it took; after a
+        failure, the pause before the next try, None to give up. Raises the errors that another try would not mend."""
+        wait = int(min(WAIT, left))
+        headers = {"prefer": f"wait={wait}"} if wait else {}
+        timeout = min(WAIT + self.silence, left + LATE)
+        try:
+            reply = yield from send(Request("GET", job_path(job_id), headers=headers, read_timeout=timeout))
+        except Lost as lost:
+            failure = ConnectionFailed(self._unreachable(str(lost), tries), job_id)
+            return failure, lost.seconds, self.retry.pause(tries, limit=attempts)
+        if reply.status in RETRYABLE:
+            return api_error(reply), reply.seconds, self.retry.pause(tries, retry_after(reply), attempts)
+        return parse(reply, Job), reply.seconds, None
 
     def steps(self, job_id: str, after: int = 0, page: int = 100) -> Plan[None]:
         """Emits every committed step, oldest first, page by page."""

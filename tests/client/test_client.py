@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 
 from longfold_client import (
     Client,
@@ -361,6 +363,20 @@ def test_wait_gives_up_in_time_and_leaves_the_job(client: Any, service: Any) -> 
     with pytest.raises(WaitTimeout, match=r"job_1 is still in_progress after 0\.3 s") as caught:
         client.wait("job_1", timeout=0.3)
     assert caught.value.job.id == "job_1" and service.cancelled == []
+
+
+def test_wait_counts_the_time_of_a_reply_that_never_comes(
+    client: Any, service: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def nothing() -> AsyncIterator[bytes]:
+        await asyncio.sleep(30)
+        yield b"{}"
+
+    monkeypatch.setattr(plans, "LATE", 0.2)
+    service.script("GET /answer/{id}", *[lambda: StreamingResponse(nothing())] * 10)
+    with pytest.raises(ConnectionFailed, match="no reply in time"):
+        client.wait("job_1", timeout=0.3)
+    assert len(service.seen) == 1
 
 
 def test_wait_returns_a_failed_job(client: Any, service: Any) -> None:
