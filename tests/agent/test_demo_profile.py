@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -229,6 +230,24 @@ def test_any_question_has_a_core_of_its_own_words(question: str) -> None:
     assert query.core in question
     assert bool(query.core) == bool(question.strip())
     assert len(options_in(query.instructions)) in (0, 2, 3, 4, 5, 6)
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "What? " + "\n" * 10_000 + "x A) b B) c",
+        "What" + "\n \n" * 6_000 + "x. A) b B) c",
+        "What is it? A) " + "," * 10_000 + "x B) y",
+        "What is it? A) x B) y" + " " * 19_000 + "z",
+        "What is it A: x" + "\t\n" * 9_000 + "y B: z C: u",
+        "see A. " * 2_800 + "B. C. D",
+        "see A. x B. " * 1_600,
+    ],
+)
+def test_no_question_takes_the_square_of_its_length(question: str) -> None:
+    began = time.process_time()
+    split_question(question)
+    assert time.process_time() - began < 1.5
 
 
 def test_options_are_consecutive_lines() -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import islice, pairwise
 
 from longfold_agent.types import Query
 
@@ -28,6 +28,11 @@ _LEAD = re.compile(
     re.IGNORECASE,
 )
 """Words that announce the options."""
+_LEAD_LENGTH = 200
+"""Characters in which they are looked for: the pattern begins at every line end, so a longer text would cost its
+square."""
+_TRIES = 32
+"""Marks "A" from which options are looked for: each costs a look at the whole text, and a question has a few."""
 _FORM = re.compile(
     r"(?:(?<=[.?!])|(?<=[.?!][\"')\u201d]))\s+(?=\(?(?:please\s+)?(?:"
     r"(?:answer|reply|respond|explain|format)\b"
@@ -41,11 +46,12 @@ _FORM = re.compile(
 )
 """Where sentences about the answer's form begin."""
 _LOOSE_FORM = re.compile(
-    r"\s+(?=\(?(?:Please )?(?:[Aa]nswer|[Rr]eply|[Rr]espond) (?:with|by|using|in|only)\b"
+    r"(?<!\s)\s++(?=\(?(?:Please )?(?:[Aa]nswer|[Rr]eply|[Rr]espond) (?:with|by|using|in|only)\b"
     r"|Please (?:choose|select|pick)\b)"
 )
 """The same behind the last option, where no mark need end it."""
-_JOINT = re.compile(r"(?:[\s,;|/]+(?:and|or)?|\s*\*\*|\s+[-*\u2022])\s*$", re.IGNORECASE)
+_JOINT = re.compile(r"(?:(?<![\s,;|/])[\s,;|/]++(?:and|or)?|(?<!\s)\s*+\*\*|(?<!\s)\s++[-*\u2022])\s*$", re.IGNORECASE)
+"""What joins an option to the next one. Each run of signs is looked at once."""
 _AND = re.compile(r"[\s,;]and\s*$", re.IGNORECASE)
 _SHORT = re.compile(
     r"(?:\b(?:dr|mr|mrs|ms|prof|st|capt|col|gen|lt|sgt|rev|hon|messrs|etc|inc|ltd|co|corp|jr|sr|no|vs)"
@@ -71,7 +77,7 @@ def split_question(question: str) -> Query:
     core, options, rest = found
     core, form = _cut(core, _FORM)
     announced = form or core
-    lead = _LEAD.search(announced)
+    lead = _LEAD.search(announced, max(0, len(announced) - _LEAD_LENGTH))
     said = ""
     if lead is not None:
         said, announced = announced[lead.start() :].strip(), announced[: lead.start()].strip()
@@ -114,7 +120,7 @@ def _options(text: str, mark: str, first: str, *, strong: bool, on_lines: bool) 
     letters = [chr(ord(first) + place) for place in range(26)]
     in_sentence = None
     shape = (r"^[ \t]*(?:[-*\u2022]\s+)?(?:\*\*)?" if on_lines else _BEFORE) + mark + _AFTER
-    for start in re.finditer(shape.format(letters[0]), text, re.MULTILINE):
+    for start in islice(re.finditer(shape.format(letters[0]), text, re.MULTILINE), _TRIES):
         starts = [start]
         for letter in letters[1:]:
             following = re.compile(shape.format(letter), re.MULTILINE).search(text, starts[-1].end())
