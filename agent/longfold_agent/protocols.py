@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import ClassVar, Protocol, Self
+from typing import ClassVar, Protocol, Self, runtime_checkable
 
 from longfold_agent.types import Answer, Call, Completion, Prompt, Query, Reply, Sampling, Step, Stop
 
@@ -163,3 +163,12 @@ class Engine(Protocol):
         ...
 
     async def aclose(self) -> None: ...
+
+
+@runtime_checkable
+class Reachable(Protocol):
+    """An `Engine` that may be away although its window is known."""
+
+    async def reach(self) -> None:
+        """Asks whether the engine is there; an answer is good for some seconds. Raises an `EngineError`."""
+        ...

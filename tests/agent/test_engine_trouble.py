@@ -12,7 +12,7 @@ import pytest
 
 from longfold_agent.engines.connection import client
 from longfold_agent.engines.endpoints import Circuit
-from longfold_agent.engines.vllm import REPLY_BYTES, VLLMEngine
+from longfold_agent.engines.vllm import REACHED_SECONDS, REPLY_BYTES, VLLMEngine
 from longfold_agent.errors import EngineOverloaded, EngineProtocolError, EngineTimeout, EngineUnavailable
 from longfold_agent.protocols import Request
 from longfold_agent.types import Prompt, Sampling
@@ -275,6 +275,35 @@ async def test_asking_for_the_window_finds_an_idle_replica_well_again(engines: M
         while state[server.url] is OPEN:
             assert await engine.window() == 2048
             await asyncio.sleep(0.02)
+
+
+async def test_an_engine_that_stopped_cannot_be_reached_although_its_window_is_known(engines: Make) -> None:
+    time = Time()
+    async with Server(always(http(200, text("ok")))) as one, Server(always(http(200, text("ok")))) as two:
+        engine = engines(one, two, clock=time.clock)
+        await engine.window()
+        await engine.reach()
+        await one.stop()
+        time.now += REACHED_SECONDS
+        await engine.reach()
+        asked = len(two.seen)
+        await engine.reach()
+        assert len(two.seen) == asked  # the answer is still good
+        await two.stop()
+        time.now += REACHED_SECONDS
+        with pytest.raises(EngineUnavailable, match="no replica answers"):
+            await engine.reach()
+        assert await engine.window() == 2048
+        await two.start()
+        time.now += REACHED_SECONDS
+        await engine.reach()
+
+
+async def test_only_a_live_engine_behind_its_server_is_reached(engines: Make) -> None:
+    async with Server(always(http(503, {}))) as dead, Server(always(http(404, {}))) as without_health:
+        with pytest.raises(EngineUnavailable):
+            await engines(dead).reach()
+        await engines(dead, without_health).reach()
 
 
 async def test_the_kernel_watches_over_silent_connections() -> None:

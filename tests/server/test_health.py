@@ -7,6 +7,7 @@ import random
 import pytest
 
 from longfold_agent.engines.scripted import ScriptedEngine
+from longfold_agent.engines.vllm import VLLMEngine
 from longfold_agent.errors import EngineUnavailable
 from longfold_server.ending import end
 from longfold_server.ingest import DocumentStore
@@ -37,6 +38,14 @@ async def test_not_ready_without_the_engine_and_while_draining(start, monkeypatc
         reply = await service.client.get("/readyz")
         assert reply.status_code == 503 and reply.json()["checks"]["draining"] == "yes"
         assert (await service.client.get("/livez")).status_code == 200
+
+
+async def test_not_ready_when_the_engine_has_stopped(start, monkeypatch):
+    engine = VLLMEngine("http://127.0.0.1:9", model="m")
+    monkeypatch.setattr(engine, "_models", {"http://127.0.0.1:9": {"m": 2048}})
+    async with start(engine) as service:
+        reply = await service.client.get("/readyz")
+        assert reply.status_code == 503 and reply.json()["checks"]["engine"] == "unavailable: EngineUnavailable"
 
 
 @pytest.mark.parametrize(

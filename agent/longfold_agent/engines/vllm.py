@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import math
 import random
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
@@ -28,6 +29,10 @@ from longfold_agent.types import Completion
 
 PROBE_SECONDS = 2.0
 """How long a replica that was down may take to say that it is well."""
+REACH_SECONDS = 1.5
+"""How long a replica may take to say that it can be reached; below the two seconds of most probes."""
+REACHED_SECONDS = 5.0
+"""How long the answer to that is good."""
 DRAIN_SECONDS = 0.5
 """How long a stream may take to end after `[DONE]`."""
 ERROR_BYTES = 65_536
@@ -92,6 +97,10 @@ class VLLMEngine:
         self._retry = Retry(retry_seconds, clock, sleep, jitter)
         self._models: dict[str, dict[str, int | None]] = {}
         self._probes: set[asyncio.Task[None]] = set()
+        self._clock = clock
+        self._reaching = asyncio.Lock()
+        self._reached_until = -math.inf
+        self._unreached: EngineError | None = None
         self._client = client(api_key, timeout, connect_timeout)
 
     async def complete(self, requests: Sequence[Request]) -> list[Completion]:
@@ -130,6 +139,16 @@ class VLLMEngine:
                 return min(windows)
             told = [failure for failure in failures if isinstance(failure, EngineError)]
             await rounds.rest(told or [self._endpoints.away()])
+
+    async def reach(self) -> None:
+        """Whether an endpoint answers now, or did some seconds ago; asks every endpoint's /health, whatever its
+        circuit. Raises `EngineError` when none does."""
+        async with self._reaching:
+            if self._clock() >= self._reached_until:
+                self._unreached = await self._reach()
+                self._reached_until = self._clock() + REACHED_SECONDS
+        if self._unreached is not None:
+            raise EngineUnavailable(f"no replica answers; last: {self._unreached}") from self._unreached
 
     async def aclose(self) -> None:
         for probe in self._probes:
@@ -172,14 +191,34 @@ class VLLMEngine:
         """Asks an endpoint that was down whether it is well. Raises `EngineError` when it is not."""
         if not self._endpoints.half_open(endpoint):
             return
-        at = where(endpoint.url)
         with self._endpoints.probe(endpoint):
-            async with self._deadline(at, asyncio.get_running_loop().time() + PROBE_SECONDS):
-                response, data = await self._fetch(self._client.build_request("GET", endpoint.url + "/health"), at)
-            # vLLM says 503 when its engine died. A server without /health says 404, and lives.
-            if response.status_code >= 500:
-                raise self._refusal(response, data, at, None)
+            await self._ask_health(endpoint, PROBE_SECONDS)
         self._models.pop(endpoint.url, None)  # what comes back may serve another model
+
+    async def _ask_health(self, endpoint: Endpoint, seconds: float) -> None:
+        at = where(endpoint.url)
+        async with self._deadline(at, asyncio.get_running_loop().time() + seconds):
+            response, data = await self._fetch(self._client.build_request("GET", endpoint.url + "/health"), at)
+        # vLLM says 503 when its engine died. A server without /health says 404, and lives.
+        if response.status_code >= 500:
+            raise self._refusal(response, data, at, None)
+
+    async def _reach(self) -> EngineError | None:
+        """None as soon as one endpoint is well, else the last error."""
+        asked = [asyncio.create_task(self._ask_health(endpoint, REACH_SECONDS)) for endpoint in self._endpoints.all]
+        last: EngineError | None = None
+        try:
+            for answer in asyncio.as_completed(asked):
+                try:
+                    await answer
+                    return None
+                except EngineError as failure:
+                    last = failure
+            return last
+        finally:
+            for task in asked:
+                task.cancel()
+            await asyncio.gather(*asked, return_exceptions=True)
 
     async def _try_well(self, endpoint: Endpoint) -> None:
         with suppress(EngineError):

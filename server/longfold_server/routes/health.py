@@ -11,6 +11,7 @@ from fastapi.responses import JSONResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from longfold_agent.errors import AgentError
+from longfold_agent.protocols import Reachable
 from longfold_client.types import JobStatus
 from longfold_server import resources
 from longfold_server.errors import StoreUnavailable
@@ -61,7 +62,9 @@ async def _engine(held: resources.Resources) -> str:
         return "none"
     try:
         async with asyncio.timeout(CHECK_SECONDS):
-            await held.engine.window()
+            await held.engine.window()  # the model is served; asking also finds replicas well again that no call needs
+            if isinstance(held.engine, Reachable):
+                await held.engine.reach()
     except (AgentError, TimeoutError, OSError) as error:
         return f"unavailable: {type(error).__name__}"
     return "ok"
