@@ -436,6 +436,57 @@ async def test_without_a_name_the_only_served_model_is_used(engines: Make) -> No
     assert server.seen[1].body["model"] == "m"
 
 
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_another_model_behind_the_same_url_is_noticed(engines: Make, streamed: bool) -> None:
+    served: dict[str, Any] = {"id": "a", "max_model_len": 4096}
+
+    async def handler(seen: Seen, writer: asyncio.StreamWriter) -> None:
+        if seen.path == "/v1/models":
+            writer.write(http(200, {"data": [served]}))
+        elif seen.body["model"] != served["id"]:
+            writer.write(http(404, {"error": {"message": "The model does not exist."}}))
+        else:
+            writer.write(STREAM + event(text("ok", "stop")) + event(b"[DONE]") + END if streamed else GOOD)
+
+    async def ask(engine: VLLMEngine) -> object:
+        return await (collect(engine) if streamed else engine.complete([READ]))
+
+    async with Server(handler) as server:
+        unnamed, named = engines(server.url, model=""), engines(server.url, model="a")
+        for engine in (unnamed, named):
+            assert await engine.window() == 4096
+            await ask(engine)
+        served |= {"id": "b", "max_model_len": 8192}
+        with pytest.raises(EngineUnavailable, match="another model"):
+            await ask(unnamed)
+        await ask(unnamed)
+        assert await unnamed.window() == 8192
+        for _ in range(2):
+            with pytest.raises(EngineRejected):
+                await ask(named)
+        with pytest.raises(EngineRejected, match="'a' is not served; served: b"):
+            await named.window()
+
+
+async def test_a_smaller_window_behind_the_same_url_is_noticed(engines: Make) -> None:
+    size = 4096
+
+    async def handler(seen: Seen, writer: asyncio.StreamWriter) -> None:
+        if seen.path == "/v1/models":
+            writer.write(http(200, {"data": [{"id": "m", "max_model_len": size}]}))
+        else:
+            why = f"This model's maximum context length is {size} tokens."
+            writer.write(http(400, {"error": {"message": why}}))
+
+    async with Server(handler) as server:
+        engine = engines(server.url)
+        assert await engine.window() == 4096
+        size = 2048
+        with pytest.raises(ContextOverflow):
+            await engine.complete([READ])
+        assert await engine.window() == 2048
+
+
 @pytest.mark.parametrize("payload", [b"{}", b"[]", b"nothing", b'{"data": [{}]}'])
 async def test_a_broken_list_of_models_is_an_error(engines: Make, payload: bytes) -> None:
     async def handler(seen: Seen, writer: asyncio.StreamWriter) -> None:

@@ -19,6 +19,7 @@ from longfold_agent.engines.endpoints import Circuit, Endpoint, Endpoints
 from longfold_agent.engines.gather import gather
 from longfold_agent.engines.retry import Retry
 from longfold_agent.errors import (
+    ContextOverflow,
     EngineError,
     EngineProtocolError,
     EngineRejected,
@@ -228,9 +229,10 @@ class VLLMEngine:
         at = where(endpoint.url)
         with self._endpoints.trial(endpoint):
             async with self._deadline(at):
-                response, data = await self._fetch(await self._message(endpoint, request, stream=False), at)
-            if response.status_code != 200:
-                raise self._refusal(response, data, at, request)
+                model = await self._model_of(endpoint)
+                response, data = await self._fetch(self._message(endpoint, request, model, stream=False), at)
+                if response.status_code != 200:
+                    raise await self._refused(endpoint, request, model, response, data)
             reply = wire.Reply(request, at)
             reply.add(data)
             return reply.completion()
@@ -240,13 +242,14 @@ class VLLMEngine:
         with self._endpoints.trial(endpoint):
             ends = asyncio.get_running_loop().time() + self._timeout
             async with self._deadline(at, ends):
-                message = await self._message(endpoint, request, stream=True)
+                model = await self._model_of(endpoint)
+                message = self._message(endpoint, request, model, stream=True)
                 response = await self._client.send(message, stream=True)
             try:
                 if response.status_code != 200:
                     async with self._deadline(at, ends):
                         data = await _body(response, at)
-                    raise self._refusal(response, data, at, request)
+                        raise await self._refused(endpoint, request, model, response, data)
                 reply = wire.Reply(request, at)
                 async with aclosing(self._events(response, at, ends)) as events:
                     async for event in events:
@@ -326,8 +329,23 @@ class VLLMEngine:
             raise EngineRejected(f"{at}: {why}; served: {names}")
         return next(iter(served))
 
-    async def _message(self, endpoint: Endpoint, request: Request, *, stream: bool) -> httpx.Request:
-        content = wire.body(request, await self._model_of(endpoint), stream=stream)
+    async def _refused(
+        self, endpoint: Endpoint, request: Request, model: str, response: httpx.Response, data: bytes
+    ) -> EngineError:
+        """The error of a completion that `model` was asked for and that was refused. Where the endpoint seems to serve
+        another model or window than is known, that is forgotten; a call that named no model may then be made again."""
+        at = where(endpoint.url)
+        error = self._refusal(response, data, at, request)
+        known = self._models.get(endpoint.url, {}).get(model)
+        resized = isinstance(error, ContextOverflow) and error.window is not None and error.window != known
+        if response.status_code == 404 or resized:
+            self._models.pop(endpoint.url, None)
+        if response.status_code == 404 and not self._model and await self._model_of(endpoint) != model:
+            return EngineUnavailable(f"{at}: serves another model than before")
+        return error
+
+    def _message(self, endpoint: Endpoint, request: Request, model: str, *, stream: bool) -> httpx.Request:
+        content = wire.body(request, model, stream=stream)
         url = endpoint.url + wire.path(request)
         return self._client.build_request("POST", url, content=content, headers=self._headers(request))
 
