@@ -114,7 +114,9 @@ class Profile(Protocol):
 
     def sampling(self, call: Call) -> Sampling: ...
 
-    def sampling_direct(self) -> Sampling: ...
+    def sampling_direct(self, attempt: int = 0) -> Sampling:
+        """Of the single pass; `attempt` counts what was asked before and could not be used, as `Call.attempt` does."""
+        ...
 
     def parse(self, call: Call, completion: Completion, text: str, tokens: Tokens) -> Reply:
         """Read: an `Update` (REWRITE, KEEP or INVALID, never an exception). Answer: `FinalText` (raises `InvalidReply`

@@ -764,6 +764,7 @@ def test_the_prompt_of_the_single_pass_has_one_token_for_a_word() -> None:
     assert prompt.startswith(f"<q> What is the<w1><w2> of<w3>?<opt> {hide('BT-7')} A<opt> {right} B<chunk>")
     assert prompt.endswith(f" The<w1><w2> of<w3> is{right}, they say; a < b <div>.<ans>")
     assert SHORT.sampling_direct() == SHORT.sampling(ANSWER)
+    assert SHORT.sampling_direct(2) == SHORT.sampling(replace(ANSWER, attempt=2)) != SHORT.sampling_direct()
 
 
 def test_the_answer_of_the_single_pass_stands_in_the_text() -> None:

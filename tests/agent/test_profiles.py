@@ -275,6 +275,8 @@ def test_sampling_follows_the_paper_and_retries_differ_from_greedy() -> None:
     assert second == GENERAL.sampling(replace(READ, id="read/9/a1", chunk=9, attempt=1))
     assert GENERAL.sampling(replace(READ, attempt=50)).temperature <= 1
     assert GENERAL.sampling(ANSWER).max_tokens == GENERAL.sampling_direct().max_tokens == GENERAL.budgets.answer_output
+    assert GENERAL.sampling_direct() == GENERAL.sampling(ANSWER)
+    assert GENERAL.sampling_direct(1) == GENERAL.sampling(replace(ANSWER, attempt=1)) != GENERAL.sampling_direct()
 
 
 SPLIT = "<core>Who won in 1998?</core>\n<instructions>Answer as JSON.</instructions>"

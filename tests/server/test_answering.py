@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from longfold_agent.engines.scripted import ScriptedEngine
+
 
 async def test_fold_answers_with_citation_and_whole_result(start, text_with):
     text = text_with(12, {3: "FACT one is red.", 9: "FACT two is blue."})
@@ -31,6 +33,15 @@ async def test_small_documents_take_the_single_pass(start):
     assert job["result"]["route"]["mode"] == "direct"
     assert job["result"]["memory"] == ""
     assert job["result"]["citations"][0]["quote"] == "The sky has FACT of blue."
+
+
+async def test_a_single_pass_that_said_nothing_is_asked_otherwise(start):
+    engine = ScriptedEngine(["", "", "It is blue."])  # the first is to split the question
+    async with start(engine) as service:
+        job = await service.finished((await service.ask("The sky is blue.", mode="direct"))["id"])
+    assert job["result"]["answer"] == "It is blue."
+    first, second = engine.requests[-2:]
+    assert first.prompt == second.prompt and first.sampling != second.sampling
 
 
 async def test_events_are_gapless_and_end(start, text_with):

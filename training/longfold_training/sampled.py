@@ -63,8 +63,10 @@ class Sampled:
     def sampling(self, call: Call) -> Sampling:
         return self._explore(self.profile.sampling(call), call.id, call.attempt)
 
-    def sampling_direct(self) -> Sampling:
-        return self._explore(self.profile.sampling_direct(), "direct", 0)
+    def sampling_direct(self, attempt: int = 0) -> Sampling:
+        return self._explore(
+            self.profile.sampling_direct(attempt), f"direct/a{attempt}" if attempt else "direct", attempt
+        )
 
     def parse(self, call: Call, completion: Completion, text: str, tokens: Tokens) -> Reply:
         return self.profile.parse(call, completion, text, tokens)

@@ -301,8 +301,8 @@ class DemoProfile:
             self.budgets.read_output, **_warmth(call.attempt), stop_token_ids=(EOS, KEEP), logit_bias=bias, extra=_EXTRA
         )
 
-    def sampling_direct(self) -> Sampling:
-        return self._answering(0)
+    def sampling_direct(self, attempt: int = 0) -> Sampling:
+        return self._answering(attempt)
 
     def _answering(self, attempt: int) -> Sampling:
         return Sampling(self.budgets.answer_output, **_warmth(attempt), stop_token_ids=(EOS,), extra=_EXTRA)

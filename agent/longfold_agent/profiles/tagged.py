@@ -106,12 +106,10 @@ class TaggedProfile:
         """Depends on the call's kind and attempt only. A greedy profile's retries are warmer, each with the attempt as
         its seed; a sampled profile's retries are simply new samples."""
         budget = self.budgets.read_output if call.kind is CallKind.READ else self.budgets.answer_output
-        if self.temperature == 0 and call.attempt:
-            return Sampling(budget, min(1.0, RETRY_TEMPERATURE * call.attempt), top_p=0.95, seed=call.attempt)
-        return self._sampled(budget)
+        return self._sampled(budget, call.attempt)
 
-    def sampling_direct(self) -> Sampling:
-        return self._sampled(self.budgets.answer_output)
+    def sampling_direct(self, attempt: int = 0) -> Sampling:
+        return self._sampled(self.budgets.answer_output, attempt)
 
     def parse(self, call: Call, completion: Completion, text: str, tokens: Tokens) -> Reply:
         """A read gives an `Update` for any reply at all; the answer gives `FinalText` or raises `InvalidReply`."""
@@ -169,7 +167,9 @@ class TaggedProfile:
             raise InvalidReply("the answer is empty")
         return said
 
-    def _sampled(self, max_tokens: int) -> Sampling:
+    def _sampled(self, max_tokens: int, attempt: int = 0) -> Sampling:
+        if self.temperature == 0 and attempt:
+            return Sampling(max_tokens, min(1.0, RETRY_TEMPERATURE * attempt), top_p=0.95, seed=attempt)
         return Sampling(max_tokens, self.temperature, self.top_p)
 
 

@@ -106,8 +106,9 @@ async def write_direct(run: Run, query: Query, documents: list[tuple[str, str]])
     deltas = Deltas(run, parse, run.deadline)
     prompt = await run.in_thread(lambda: profile.render_direct(query, documents))
     failure: InvalidReply | None = None
-    for _ in range(profile.budgets.retries + 1):
-        completion = await run.watch(run.calls.write(Request(prompt, profile.sampling_direct()), deltas.show))
+    for attempt in range(profile.budgets.retries + 1):
+        asked = Request(prompt, profile.sampling_direct(attempt))
+        completion = await run.watch(run.calls.write(asked, deltas.show))
         try:
             answer = parse(completion)
         except InvalidReply as error:
