@@ -127,7 +127,7 @@ TITLE: dict[Code, str] = {
     Code.ENGINE_REJECTED: "The engine refused the request",
     Code.WINDOW_TOO_SMALL: "The model's window is too small",
     Code.DIRECT_TOO_LARGE: "The documents do not fit a single pass",
-    Code.DEADLINE_EXCEEDED: "The time limit ended before anything could be read",
+    Code.DEADLINE_EXCEEDED: "The time limit ended before there was an answer",
     Code.ANSWER_UNUSABLE: "The model gave no usable answer",
     Code.RESUME_REFUSED: "The job was begun under another configuration",
     Code.JOB_POISONED: "The job failed repeatedly",

@@ -7,6 +7,7 @@ ServerError
 ├── LeaseLost              another worker owns the job: whatever was computed must be dropped
 ├── JobCancelled           the job was cancelled while it was worked on
 ├── Interrupted            the worker is stopping: the job goes back to the queue
+├── OutOfTime              the time for a wait is over; what follows from that is the waiter's to say
 ├── JobNotFound            no such job, or its retention has ended
 ├── KeyNotFound            no API key with this id
 ├── TooManyJobs            the tenant has as many unfinished jobs as it may
@@ -46,6 +47,10 @@ class JobCancelled(ServerError):
 
 class Interrupted(ServerError):
     """The worker is stopping; what is committed stays, the rest is done by another."""
+
+
+class OutOfTime(ServerError):
+    """A wait has come to the end of its time."""
 
 
 class JobNotFound(ServerError, LookupError):

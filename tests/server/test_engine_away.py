@@ -10,10 +10,11 @@ from contextlib import aclosing
 import pytest
 from tests.agent.engine_server import END, STREAM, Server, event, http, part
 
-from longfold_agent.engines.scripted import ScriptedEngine
+from longfold_agent.engines.scripted import ScriptedEngine, prompt_text
 from longfold_agent.errors import EngineOverloaded, EngineRejected, EngineUnavailable
 from longfold_agent.protocols import Request
 from longfold_agent.types import Message, Prompt, Sampling
+from longfold_server.answering import writing
 from longfold_server.calls import EngineCalls, Pulse
 from longfold_server.errors import JobFailure
 from longfold_server.metrics import Metrics
@@ -153,6 +154,67 @@ async def test_a_deadline_ends_the_wait_of_a_read_and_the_answer_is_partial(star
         await vllm.start()
         found = await service.finished(job)
     assert (found["result"]["answer"], found["result"]["stop"]) == ("FACT one is red.", "deadline")
+
+
+@pytest.mark.parametrize("answered", [0, 1])
+async def test_a_deadline_ends_the_wait_for_the_split_and_for_a_single_pass(start, reader, answered):
+    def away(request):
+        return reader(request) if engine.calls <= answered else EngineUnavailable("gone")
+
+    engine = ScriptedEngine(away)
+    async with start(engine) as service:
+        found = await service.finished((await service.ask("FACT one is red.", limits={"seconds": 1.0}))["id"], 10)
+        kinds = [kind for kind, _ in await service.events(found["id"])]
+    assert (found["status"], found["error"]["code"]) == ("failed", "deadline_exceeded")
+    assert kinds.count("decomposed") == answered and found["progress"]["waiting"] == ""
+
+
+async def test_a_deadline_ends_the_wait_for_the_window(start):
+    class Windowless(ScriptedEngine):
+        async def window(self):
+            raise EngineUnavailable("gone")
+
+    async with start(Windowless("KEEP")) as service:
+        found = await service.finished((await service.ask("some text", limits={"seconds": 1.0}))["id"], 10)
+    assert (found["status"], found["error"]["code"]) == ("failed", "deadline_exceeded")
+
+
+async def test_a_single_pass_that_stalls_ends_with_what_was_shown(start, reader):
+    class Stalling(ScriptedEngine):
+        async def stream(self, request):
+            async for delta in super().stream(request):
+                yield delta
+                await asyncio.sleep(3600)
+
+    async with start(Stalling(reader)) as service:
+        job = (await service.ask("FACT one is red.", limits={"seconds": 1.0}))["id"]
+        result = (await service.finished(job, 10))["result"]
+    assert (result["answer"], result["stop"], result["partial"]) == ("FACT", "deadline", True)
+
+
+@pytest.mark.parametrize("shown", [0, 2])
+async def test_a_folds_answer_has_a_grace_beyond_the_deadline(start, reader, monkeypatch, shown):
+    monkeypatch.setattr(writing, "GRACE_SECONDS", 0.5)
+    monkeypatch.setattr(writing, "BATCH_SECONDS", 0.0)
+
+    class Stalling(ScriptedEngine):
+        async def stream(self, request):
+            words = 0
+            async for delta in super().stream(request):
+                if "was kept in the memory below" in prompt_text(request.prompt) and words == shown:
+                    await asyncio.sleep(3600)
+                words += 1
+                yield delta
+
+    async with start(Stalling(reader)) as service:
+        began = time.monotonic()
+        job = (await service.ask("FACT one is red.", mode="fold", limits={"seconds": 1.0}))["id"]
+        found = await service.finished(job, 10)
+        assert time.monotonic() - began > 1.4
+    if shown:
+        assert (found["result"]["answer"], found["result"]["stop"]) == ("FACT one", "deadline")
+    else:
+        assert found["error"]["code"] == "deadline_exceeded"
 
 
 async def test_an_answer_that_broke_off_is_written_again(start, vllm, engine, text_with):

@@ -10,7 +10,7 @@ from longfold_agent.citations import Citation as Found
 from longfold_agent.citations import cite, cite_direct
 from longfold_agent.errors import ContextOverflow
 from longfold_agent.provenance import Source
-from longfold_agent.types import Answer, Position, Query, Stop
+from longfold_agent.types import Answer, Position, Query
 from longfold_client.types import AnswerResult, Citation, JobStatus, ModelInfo, Progress, Route, Timings
 from longfold_server.answering.intake import Intake
 from longfold_server.answering.links import deep_link
@@ -19,7 +19,7 @@ from longfold_server.answering.parts import Run
 from longfold_server.answering.prepare import prepare, set_route
 from longfold_server.answering.reading import load, progress, read
 from longfold_server.answering.state import Reading
-from longfold_server.answering.writing import OutOfTime, write_answer, write_direct
+from longfold_server.answering.writing import write_answer, write_direct
 from longfold_server.errors import StoreUnavailable
 from longfold_server.telemetry import Attribute
 
@@ -60,8 +60,7 @@ async def _answer(run: Run) -> None:
                 await intake.wait(index)
     finally:
         await intake.aclose()
-    await write_answer(run, reading)
-    written = reading.fold.answer or Answer("")
+    written = await write_answer(run, reading)
     found = await run.in_thread(
         lambda: cite(written.text, reading.provenance, lambda source: _text(run, source), query)
     )
@@ -74,12 +73,7 @@ async def _direct(run: Run, query: Query, route: Route, intake: Intake) -> None:
         await intake.wait(index)
     sources = [Source(0, index, 0, document.characters) for index, document in documents.items()]
     texts = await run.in_thread(lambda: {source.document: _text(run, source) for source in sources})
-    try:
-        written = Answer(
-            await write_direct(run, query, [(document.title, texts[index]) for index, document in documents.items()])
-        )
-    except OutOfTime as error:
-        written = Answer(error.text, Stop.DEADLINE)
+    written = await write_direct(run, query, [(document.title, texts[index]) for index, document in documents.items()])
     found = await run.in_thread(
         lambda: cite_direct(written.text, sources, lambda source: texts[source.document], query)
     )

@@ -144,10 +144,7 @@ class Intake:
         except TimeoutError:
             if not clock.expired():
                 raise
-            limit = self._run.request.limits.seconds
-            raise JobFailure(
-                Code.DEADLINE_EXCEEDED, f"the limit of {limit:g} s ended while the documents were being fetched"
-            ) from None
+            raise self._run.overdue("while the documents were being fetched") from None
 
     async def _one(self, turn: asyncio.Semaphore, index: int, source: Source, known: Outcome | None) -> Outcome:
         async with turn if source.url is not None else nullcontext():

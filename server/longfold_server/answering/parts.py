@@ -14,8 +14,9 @@ from longfold_agent.protocols import Engine, Profile, Tokens
 from longfold_client.types import DocumentInfo, EventType, Progress, TokenUsage
 from longfold_server.answering.state import Setup
 from longfold_server.calls import EngineCalls, Pulse
+from longfold_server.codes import Code
 from longfold_server.ending import end
-from longfold_server.errors import Interrupted, StoreUnavailable
+from longfold_server.errors import Interrupted, JobFailure, OutOfTime, StoreUnavailable
 from longfold_server.ingest.documents import DocumentStore
 from longfold_server.jobs.protocols import Store
 from longfold_server.jobs.records import Claim, Lease
@@ -119,6 +120,10 @@ class Run:
         """Whether the deadline has passed."""
         return self.deadline is not None and asyncio.get_running_loop().time() >= self.deadline
 
+    def overdue(self, during: str) -> JobFailure:
+        """The failure of a job whose time was over before it had an answer."""
+        return JobFailure(Code.DEADLINE_EXCEEDED, f"the limit of {self.request.limits.seconds:g} s ended {during}")
+
     def check_stopping(self) -> None:
         """Raises `Interrupted` between two steps of a worker that stops."""
         if self._stopping():
@@ -147,7 +152,7 @@ class Run:
         """What an engine call gives. A wait that lasts stands in the job's events and status, and so does its end;
         committed from here, since a call may be a guess that is dropped at any moment.
 
-        Raises what the call raises, `LeaseLost`, `JobCancelled`, `Interrupted`, and `TimeoutError` at the loop time
+        Raises what the call raises, `LeaseLost`, `JobCancelled`, `Interrupted`, and `OutOfTime` at the loop time
         `until`; the call is then dropped.
         """
         task = asyncio.ensure_future(call)
@@ -163,7 +168,7 @@ class Run:
                 waited = round(asyncio.get_running_loop().time() - began, 3)
                 await self._show(EventType.WAITED, {"for": "engine", "seconds": waited}, "")
             if late:
-                raise TimeoutError
+                raise OutOfTime("the engine did not answer in time")
             return task.result()
         finally:
             await end(task, away)

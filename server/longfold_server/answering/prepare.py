@@ -3,6 +3,9 @@ memory."""
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
 from longfold_agent.decompose import decompose
 from longfold_agent.errors import DirectTooLarge, Unsupported
 from longfold_agent.route import Mode as AgentMode
@@ -12,7 +15,9 @@ from longfold_client.types import DocumentInfo, EventType, Mode, Route
 from longfold_server.answering.intake import Intake
 from longfold_server.answering.parts import Run
 from longfold_server.codes import Code
-from longfold_server.errors import JobFailure
+from longfold_server.errors import JobFailure, OutOfTime
+
+T = TypeVar("T")
 
 
 async def prepare(run: Run, intake: Intake) -> None:
@@ -24,13 +29,21 @@ async def prepare(run: Run, intake: Intake) -> None:
         span.set({"longfold.characters": setup.characters})
     run.check_stopping()
     if setup.query is None:
-        split = await run.watch(decompose(run.request.question, run.parts.profile, run.calls))
+        split = await _in_time(run, decompose(run.request.question, run.parts.profile, run.calls))
         setup.query = split.query
         data = {"core": split.query.core, "instructions": split.query.instructions, "reason": split.reason}
         await run.keep(EventType.DECOMPOSED, data)
     run.check_stopping()
     if setup.route is None:
         await set_route(run, await _choose(run, setup.query, intake))
+
+
+async def _in_time(run: Run, call: Coroutine[Any, Any, T]) -> T:
+    """What an engine call gives before which nothing can have been read. Raises `JobFailure` at the job's deadline."""
+    try:
+        return await run.watch(call, until=run.deadline)
+    except OutOfTime:
+        raise run.overdue("before anything could be read") from None
 
 
 async def set_route(run: Run, chosen: Route) -> None:
@@ -61,7 +74,7 @@ async def _choose(run: Run, query: Query, intake: Intake) -> Route:
 
 async def _route(run: Run, query: Query, documents: list[DocumentInfo]) -> Route:
     parts = run.parts
-    window = await run.watch(run.calls.window())
+    window = await _in_time(run, run.calls.window())
     mode = AgentMode(run.request.mode.value)
 
     def decide() -> RouteDecision:

@@ -22,7 +22,7 @@ from longfold_server.answering.parts import Run
 from longfold_server.answering.speculation import Speculation
 from longfold_server.answering.state import Reading
 from longfold_server.codes import Code
-from longfold_server.errors import JobFailure
+from longfold_server.errors import JobFailure, OutOfTime
 from longfold_server.telemetry import Attribute
 
 
@@ -73,7 +73,12 @@ async def read(run: Run, reading: Reading, intake: Intake) -> None:
     parts, fold = run.parts, reading.fold
     if fold.phase is not Phase.READING:
         return
-    check_step_fits(parts.profile, await run.watch(run.calls.window()), parts.tokens, fold.query)
+    step = _Steps(run, reading)
+    window = await step.window()
+    if window is None:
+        reading.fold = fold.cut(Stop.DEADLINE)
+        return
+    check_step_fits(parts.profile, window, parts.tokens, fold.query)
     ahead = Ahead(
         intake,
         parts.documents,
@@ -84,7 +89,6 @@ async def read(run: Run, reading: Reading, intake: Intake) -> None:
         fold.next_chunk,
         len(run.request.sources),
     )
-    step = _Steps(run, reading)
     # A budget of tokens is not spent on guesses.
     guesses = parts.speculation if parts.profile.gate and run.request.limits.tokens is None else 0
     try:
@@ -119,6 +123,13 @@ class _Steps:
     async def aclose(self) -> None:
         """Drops the calls under way."""
         await self._calls.aclose()
+
+    async def window(self) -> int | None:
+        """The engine's window; None when the deadline cut the wait for it."""
+        try:
+            return await self.run.watch(self.run.calls.window(), until=self._cut_at())
+        except OutOfTime:
+            return None
 
     async def look(self, ahead: Ahead, count: int) -> list[Chunk] | None:
         """The next chunks; None when the deadline cut the wait for their document."""
@@ -173,16 +184,13 @@ class _Steps:
         run, reading, parts, chunk = self.run, self.reading, self.run.parts, chunks[0]
         loop = asyncio.get_running_loop()
         began, engine_before = loop.time(), run.calls.seconds
-        cut = self._cut_at()
         try:
-            completion = await run.watch(self._calls.complete(reading.fold, chunks), until=cut)
+            completion = await run.watch(self._calls.complete(reading.fold, chunks), until=self._cut_at())
         except ContextOverflow as error:
             raise JobFailure(
                 Code.WINDOW_TOO_SMALL, f"the engine refused {call.id}, a chunk of {chunk.tokens} tokens: {error}"
             ) from error
-        except TimeoutError:
-            if cut is None or loop.time() < cut:
-                raise
+        except OutOfTime:
             reading.fold = reading.fold.cut(Stop.DEADLINE)
             return None
         engine = run.calls.seconds - engine_before

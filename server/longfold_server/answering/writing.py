@@ -9,23 +9,17 @@ from functools import partial
 from longfold_agent.drive import read_reply
 from longfold_agent.errors import ContextOverflow, InvalidReply
 from longfold_agent.protocols import Request
-from longfold_agent.types import Call, Completion, FinalText, Query
+from longfold_agent.types import Answer, Call, Completion, FinalText, Query, Stop
 from longfold_client.types import EventType
 from longfold_server.answering.parts import Run
 from longfold_server.answering.state import Reading
 from longfold_server.codes import Code
-from longfold_server.errors import JobFailure, ServerError
+from longfold_server.errors import JobFailure, OutOfTime
 
 BATCH_SECONDS = 0.05
 """Least time between two deltas: people see no difference, the store does."""
-
-
-class OutOfTime(ServerError):
-    """The deadline passed while an answer of the single pass was being written; `text` is what there is."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__("the deadline passed while the answer was being written")
-        self.text = text
+GRACE_SECONDS = 30.0
+"""Beyond the deadline for a fold's answer: the reading was cut for it, or has ended, and nothing else shows for it."""
 
 
 class Deltas:
@@ -33,18 +27,16 @@ class Deltas:
     replaced, so a reader follows a reply that was begun again (another worker, another attempt) without a special case.
     """
 
-    def __init__(self, run: Run, visible: Callable[[Completion], str], deadline: float | None = None) -> None:
+    def __init__(self, run: Run, visible: Callable[[Completion], str]) -> None:
         self._run = run
         self._visible = visible
-        self._deadline = deadline
         self._sent = ""
         self._last = 0.0
 
     async def show(self, text: str) -> None:
-        """The whole reply so far. Raises `OutOfTime` behind the deadline, as soon as there is something to show."""
+        """The whole reply so far."""
         now = asyncio.get_running_loop().time()
-        late = self._deadline is not None and now >= self._deadline
-        if now - self._last < BATCH_SECONDS and not late:
+        if now - self._last < BATCH_SECONDS:
             return
         self._last = now
         try:
@@ -53,8 +45,6 @@ class Deltas:
         except InvalidReply:
             return
         await self.say(seen)
-        if late and seen:
-            raise OutOfTime(seen)
 
     async def say(self, seen: str) -> None:
         """The visible text so far, or at its end."""
@@ -62,6 +52,12 @@ class Deltas:
         if seen != self._sent:
             self._sent = seen
             await self._run.commit(EventType.DELTA, {"offset": offset, "text": seen[offset:]})
+
+    def cut(self) -> Answer:
+        """The answer when its time is over: what was shown of it. Raises `JobFailure` when that is nothing."""
+        if not self._sent:
+            raise self._run.overdue("before there was an answer")
+        return Answer(self._sent, Stop.DEADLINE)
 
 
 def _shared(one: str, other: str) -> int:
@@ -71,19 +67,22 @@ def _shared(one: str, other: str) -> int:
     return next((at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
 
 
-async def write_answer(run: Run, reading: Reading) -> None:
-    """y ~ pi(. | m_K, q_core, q_inst), Eq. 6; `reading.fold` is done afterwards. Raises `JobFailure` for an unusable
-    answer."""
+async def write_answer(run: Run, reading: Reading) -> Answer:
+    """y ~ pi(. | m_K, q_core, q_inst), Eq. 6. Raises `JobFailure` for an unusable answer, and where there is none when
+    the deadline and the grace are over."""
     parts = run.parts
-    while not reading.fold.done:
+    until = None if run.deadline is None else max(run.deadline, asyncio.get_running_loop().time()) + GRACE_SECONDS
+    while reading.fold.answer is None:
         run.check_stopping()
         [call] = reading.fold.pending()
         deltas = Deltas(run, partial(_visible, run, call))
         try:
             asked = Request(parts.profile.render(call), parts.profile.sampling(call))
-            completion = await run.watch(run.calls.write(asked, deltas.show))
+            completion = await run.watch(run.calls.write(asked, deltas.show), until=until)
         except ContextOverflow as error:
             raise JobFailure(Code.WINDOW_TOO_SMALL, f"the engine refused the answer's call: {error}") from error
+        except OutOfTime:
+            return deltas.cut()
         try:
             reading.fold, _ = reading.fold.advance(
                 call.id, read_reply(parts.profile, call, completion, "", parts.tokens)
@@ -92,6 +91,7 @@ async def write_answer(run: Run, reading: Reading) -> None:
             raise JobFailure(Code.ANSWER_UNUSABLE, str(error)) from error
         if reading.fold.answer is not None:
             await deltas.say(reading.fold.answer.text)
+    return reading.fold.answer
 
 
 def _visible(run: Run, call: Call, completion: Completion) -> str:
@@ -99,21 +99,24 @@ def _visible(run: Run, call: Call, completion: Completion) -> str:
     return reply.text if isinstance(reply, FinalText) else ""
 
 
-async def write_direct(run: Run, query: Query, documents: list[tuple[str, str]]) -> str:
-    """The single pass over (title, text) documents. Raises `ContextOverflow`, `OutOfTime`, `JobFailure`."""
+async def write_direct(run: Run, query: Query, documents: list[tuple[str, str]]) -> Answer:
+    """The single pass over (title, text) documents. Raises `ContextOverflow`, and `JobFailure` for an unusable answer
+    or none at the deadline."""
     profile = run.parts.profile
     parse = partial(profile.parse_direct, query=query, documents=documents)
-    deltas = Deltas(run, parse, run.deadline)
     prompt = await run.in_thread(lambda: profile.render_direct(query, documents))
     failure: InvalidReply | None = None
     for attempt in range(profile.budgets.retries + 1):
-        asked = Request(prompt, profile.sampling_direct(attempt))
-        completion = await run.watch(run.calls.write(asked, deltas.show))
+        deltas = Deltas(run, parse)
         try:
+            asked = Request(prompt, profile.sampling_direct(attempt))
+            completion = await run.watch(run.calls.write(asked, deltas.show), until=run.deadline)
             answer = parse(completion)
+        except OutOfTime:
+            return deltas.cut()
         except InvalidReply as error:
             failure = error
             continue
         await deltas.say(answer)
-        return answer
+        return Answer(answer)
     raise JobFailure(Code.ANSWER_UNUSABLE, str(failure)) from failure
