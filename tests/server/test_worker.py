@@ -8,10 +8,12 @@ import json
 import re
 from collections import Counter
 
+import pytest
+
 from longfold_agent import load_profile
 from longfold_agent.engines.scripted import ScriptedEngine, prompt_text
 from longfold_agent.errors import ContextOverflow, EngineOverloaded, EngineRejected, EngineUnavailable
-from longfold_agent.types import Completion
+from longfold_agent.types import Completion, Usage
 from longfold_server import worker
 from longfold_server.ending import end
 
@@ -225,6 +227,42 @@ async def test_the_token_limit_cuts_and_leaves_room_for_the_answer(start, text_w
     assert 0.2 < result["read_fraction"] < 0.9
     assert result["usage"]["prompt_tokens"] + result["usage"]["completion_tokens"] <= limit
     assert not whole["result"]["partial"] and whole["result"]["stop"] is None
+
+
+@pytest.mark.parametrize("mode", ["fold", "direct"])
+async def test_an_answer_is_asked_again_only_within_the_token_limit(start, profile, reader, mode):
+    """The first reply is cut short and has taken all that an answer may."""
+    reserve = profile.budgets.answer_output
+
+    def short(request):
+        text = prompt_text(request.prompt)
+        if "Split it in two parts" in text or "You read a long text" in text:
+            return reader(request)
+        answers.append(request)
+        if len(answers) % 2:
+            return Completion("", "length", Usage(len(text.split()), reserve))
+        return "red"
+
+    answers = []
+    async with start(ScriptedEngine(short)) as service:
+        ask = {"text": "FACT one is red.", "mode": mode}
+        roomy = await service.finished((await service.ask(**ask, limits={"tokens": 2 * reserve + 1200}))["id"])
+        tight = await service.finished((await service.ask(**ask, limits={"tokens": reserve + 1200}))["id"])
+    assert roomy["result"]["answer"] == "red"
+    assert tight["error"]["code"] == "answer_unusable" and "limits.tokens" in tight["error"]["detail"]
+    assert len(answers) == 3
+
+
+async def test_what_the_split_took_counts_when_the_route_is_chosen(start, reader):
+    engine = ScriptedEngine(reader)
+    async with start(engine) as service:
+        whole = await service.finished((await service.ask("FACT one is red."))["id"])
+        assert whole["result"]["route"]["mode"] == "direct"
+        used = whole["result"]["usage"]
+        reserve = service.app.state.resources.worker._parts.profile.budgets.answer_output
+        limit = used["prompt_tokens"] + reserve  # the split's reply is beyond it
+        found = await service.finished((await service.ask("FACT one is red.", limits={"tokens": limit}))["id"])
+    assert found["result"]["route"]["mode"] == "fold"
 
 
 async def test_the_time_limit_drops_the_read_and_answers(start, text_with, reader):

@@ -73,7 +73,8 @@ async def _direct(run: Run, query: Query, route: Route, intake: Intake) -> None:
         await intake.wait(index)
     sources = [Source(0, index, 0, document.characters) for index, document in documents.items()]
     texts = await run.in_thread(lambda: {source.document: _text(run, source) for source in sources})
-    written = await write_direct(run, query, [(document.title, texts[index]) for index, document in documents.items()])
+    titled = [(document.title, texts[index]) for index, document in documents.items()]
+    written = await write_direct(run, query, titled, route.prompt_tokens or 0)
     found = await run.in_thread(
         lambda: cite_direct(written.text, sources, lambda source: texts[source.document], query)
     )

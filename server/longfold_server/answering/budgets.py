@@ -5,6 +5,7 @@ from __future__ import annotations
 from longfold_agent.protocols import Profile, Tokens
 from longfold_agent.route import count_prompt
 from longfold_agent.types import Call, CallKind, Chunk
+from longfold_client.types import TokenUsage
 from longfold_server.answering.state import Reading
 
 LEAST_SHARE, MOST_SHARE = 0.1, 0.5
@@ -30,5 +31,9 @@ def tokens_left(reading: Reading, call: Call, chunk: Chunk, limit: int, profile:
     reply = reading.longest_reply or min(budgets.read_output, budgets.memory + budgets.plan)
     read = count_prompt(profile.render(call), tokens) + chunk.tokens + reply
     write = count_prompt(profile.render(answer), tokens) + budgets.answer_output
-    spent = reading.usage.prompt_tokens + reading.usage.completion_tokens
-    return limit - spent - read - write
+    return limit - spent(reading.usage) - read - write
+
+
+def spent(usage: TokenUsage) -> int:
+    """What counts towards a limit of tokens."""
+    return usage.prompt_tokens + usage.completion_tokens

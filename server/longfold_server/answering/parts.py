@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from longfold_agent.protocols import Engine, Profile, Tokens
 from longfold_client.types import DocumentInfo, EventType, Progress, TokenUsage
+from longfold_server.answering.budgets import spent
 from longfold_server.answering.state import Setup
 from longfold_server.calls import EngineCalls, Pulse
 from longfold_server.codes import Code
@@ -97,7 +98,13 @@ class Run:
 
     def _tokens(self) -> int:
         """Of this worker's calls, whether their results were committed or not."""
-        return self.calls.usage.prompt_tokens + self.calls.usage.completion_tokens
+        return spent(self.calls.usage)
+
+    @property
+    def tokens_left(self) -> float:
+        """Of `limits.tokens`, after all calls so far; infinite without a limit."""
+        limit = self.request.limits.tokens
+        return math.inf if limit is None else limit - spent(self.usage)
 
     @property
     def engine_seconds(self) -> float:

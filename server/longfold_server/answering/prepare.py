@@ -89,9 +89,9 @@ async def _route(run: Run, query: Query, documents: list[DocumentInfo]) -> Route
         raise JobFailure(Code.DIRECT_TOO_LARGE, f"mode direct is not possible: {error}") from None
     if found.mode is AgentMode.FOLD:
         return Route(mode="fold", reason=found.reason, prompt_tokens=found.prompt_tokens or None, window=found.window)
-    limit, needed = run.request.limits.tokens, found.prompt_tokens + parts.profile.budgets.answer_output
-    if limit is not None and needed > limit:
-        why = f"a single pass needs {needed:,} tokens and the limit is {limit:,}"
+    needed = found.prompt_tokens + parts.profile.budgets.answer_output
+    if needed > run.tokens_left:
+        why = f"a single pass needs {needed:,} tokens and the limit leaves {max(0, run.tokens_left):,}"
         if run.request.mode is Mode.DIRECT:
             raise JobFailure(Code.DIRECT_TOO_LARGE, f"{why}; raise limits.tokens or ask with mode auto.")
         return Route(

@@ -9,6 +9,7 @@ from functools import partial
 from longfold_agent.drive import read_reply
 from longfold_agent.errors import ContextOverflow, InvalidReply
 from longfold_agent.protocols import Request
+from longfold_agent.route import count_prompt
 from longfold_agent.types import Answer, Call, Completion, FinalText, Query, Stop
 from longfold_client.types import EventType
 from longfold_server.answering.parts import Run
@@ -78,6 +79,8 @@ async def write_answer(run: Run, reading: Reading) -> Answer:
         deltas = Deltas(run, partial(_visible, run, call))
         try:
             asked = Request(parts.profile.render(call), parts.profile.sampling(call))
+            if call.attempt:
+                _check_left(run, count_prompt(asked.prompt, parts.tokens))
             completion = await run.watch(run.calls.write(asked, deltas.show), until=until)
         except ContextOverflow as error:
             raise JobFailure(Code.WINDOW_TOO_SMALL, f"the engine refused the answer's call: {error}") from error
@@ -94,12 +97,21 @@ async def write_answer(run: Run, reading: Reading) -> Answer:
     return reading.fold.answer
 
 
+def _check_left(run: Run, prompt_tokens: int) -> None:
+    """Raises `JobFailure` where `limits.tokens` leaves no room to ask for the answer again: it may take all it is
+    allowed. Room for the first time was kept while the route was chosen and the text read."""
+    if prompt_tokens + run.parts.profile.budgets.answer_output > run.tokens_left:
+        raise JobFailure(
+            Code.ANSWER_UNUSABLE, "the answer could not be used, and limits.tokens leaves no room to ask for it again"
+        )
+
+
 def _visible(run: Run, call: Call, completion: Completion) -> str:
     reply = run.parts.profile.parse(call, completion, "", run.parts.tokens)
     return reply.text if isinstance(reply, FinalText) else ""
 
 
-async def write_direct(run: Run, query: Query, documents: list[tuple[str, str]]) -> Answer:
+async def write_direct(run: Run, query: Query, documents: list[tuple[str, str]], prompt_tokens: int) -> Answer:
     """The single pass over (title, text) documents. Raises `ContextOverflow`, and `JobFailure` for an unusable answer
     or none at the deadline."""
     profile = run.parts.profile
@@ -107,6 +119,8 @@ async def write_direct(run: Run, query: Query, documents: list[tuple[str, str]])
     prompt = await run.in_thread(lambda: profile.render_direct(query, documents))
     failure: InvalidReply | None = None
     for attempt in range(profile.budgets.retries + 1):
+        if attempt:
+            _check_left(run, prompt_tokens)
         deltas = Deltas(run, parse)
         try:
             asked = Request(prompt, profile.sampling_direct(attempt))
