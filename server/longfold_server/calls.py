@@ -47,6 +47,7 @@ class EngineCalls:
         metrics: Metrics,
         *,
         patience_seconds: float,
+        count: Callable[[str], int],
         job: str = "",
         model: str = "",
         spans: Spans | None = None,
@@ -56,6 +57,7 @@ class EngineCalls:
         self._engine = engine
         self._metrics = metrics
         self._patience = patience_seconds
+        self._count_tokens = count
         self._job = job
         self._model = model
         self._spans = spans or Spans()
@@ -86,22 +88,36 @@ class EngineCalls:
             span.set(completed(completions))
         return completions
 
-    async def write(self, request: Request, on_text: Callable[[str], Awaitable[None]]) -> Completion:
+    async def write(
+        self, request: Request, on_text: Callable[[str], Awaitable[None]], *, prompt_tokens: int
+    ) -> Completion:
         """A streamed completion; `on_text` gets the whole text so far, and begins anew when the engine had to be asked
-        again."""
+        again.
+
+        The engine tells the usage at the end only. Of a reply that is dropped before, an estimate counts:
+        `prompt_tokens`, and our own count of the text that has come. One that the engine broke off costs nothing.
+        """
         request = self._salted(request)
 
         async def attempt() -> Completion:
             began = asyncio.get_running_loop().time()
             said = ""
-            async with aclosing(_closable(self._engine.stream(request))) as deltas:
-                async for delta in deltas:
-                    if delta.completion is not None:
-                        self._spent("streamed", began, [delta.completion])
-                        return _well_formed(delta.completion)
-                    said += delta.text
-                    await on_text(_sound(said))
-            raise EngineProtocolError("the engine's stream ended without a completion")
+            try:
+                async with aclosing(_closable(self._engine.stream(request))) as deltas:
+                    async for delta in deltas:
+                        if delta.completion is not None:
+                            said = ""
+                            self._spent("streamed", began, [delta.completion])
+                            return _well_formed(delta.completion)
+                        said += delta.text
+                        await on_text(_sound(said))
+                raise EngineProtocolError("the engine's stream ended without a completion")
+            except EngineError:
+                said = ""
+                raise
+            finally:
+                if said:
+                    self._use(Usage(prompt_tokens, self._count_tokens(_sound(said))), 1)
 
         with self._spans.call(self._model, [request]) as span:
             completion = await self._patiently(attempt)
@@ -132,14 +148,17 @@ class EngineCalls:
         self._counted = self._pulse.at = now
         self._metrics.engine_calls.labels(kind=how).inc(len(completions))
         total = sum((completion.usage for completion in completions), Usage())
-        self.usage = TokenUsage(
-            prompt_tokens=self.usage.prompt_tokens + total.prompt_tokens,
-            completion_tokens=self.usage.completion_tokens + total.completion_tokens,
-            cached_tokens=self.usage.cached_tokens + total.cached_tokens,
-            calls=self.usage.calls + len(completions),
-        )
+        self._use(total, len(completions))
         for kind in ("prompt", "completion", "cached"):
             self._metrics.tokens.labels(kind=kind).inc(getattr(total, f"{kind}_tokens"))
+
+    def _use(self, used: Usage, calls: int) -> None:
+        self.usage = TokenUsage(
+            prompt_tokens=self.usage.prompt_tokens + used.prompt_tokens,
+            completion_tokens=self.usage.completion_tokens + used.completion_tokens,
+            cached_tokens=self.usage.cached_tokens + used.cached_tokens,
+            calls=self.usage.calls + calls,
+        )
 
     def _show(self, why: str) -> None:
         self.why = why or self.why

@@ -190,6 +190,10 @@ async def test_a_single_pass_that_stalls_ends_with_what_was_shown(start, reader)
         job = (await service.ask("FACT one is red.", limits={"seconds": 1.0}))["id"]
         result = (await service.finished(job, 10))["result"]
     assert (result["answer"], result["stop"], result["partial"]) == ("FACT", "deadline", True)
+    asked = result["route"]["prompt_tokens"]
+    split = service.engine.usage
+    assert result["usage"]["prompt_tokens"] == split.prompt_tokens + asked
+    assert result["usage"]["completion_tokens"] == split.completion_tokens + 1 and result["usage"]["calls"] == 2
 
 
 @pytest.mark.parametrize("shown", [0, 2])
@@ -241,7 +245,7 @@ async def test_a_cancelled_job_does_not_wait(start, vllm, engine, until):
 
 
 def calls(engine, patience, pulse=None):
-    return EngineCalls(engine, Metrics(), patience_seconds=patience, pulse=pulse)
+    return EngineCalls(engine, Metrics(), patience_seconds=patience, count=lambda text: len(text.split()), pulse=pulse)
 
 
 async def test_patience_begins_with_the_first_failure_not_with_the_call():
@@ -252,6 +256,22 @@ async def test_patience_begins_with_the_first_failure_not_with_the_call():
     engine = ScriptedEngine(slow)
     [completion] = await calls(engine, 0.4).complete([ASK])
     assert completion.text == "fine"
+
+
+async def test_a_reply_that_the_engine_broke_off_costs_nothing():
+    class Breaking(ScriptedEngine):
+        async def stream(self, request):
+            async for delta in super().stream(request):
+                if self.calls == 1 and delta.completion is not None:
+                    raise EngineUnavailable("hung up")
+                yield delta
+
+    async def nobody(text):
+        pass
+
+    mine = calls(Breaking("one two three"), 60)
+    await mine.write(ASK, nobody, prompt_tokens=1)
+    assert (mine.usage.prompt_tokens, mine.usage.completion_tokens, mine.usage.calls) == (1, 3, 1)
 
 
 async def test_a_full_engine_that_serves_others_is_waited_for():

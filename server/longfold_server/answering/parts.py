@@ -70,6 +70,7 @@ class Run:
             parts.engine,
             parts.metrics,
             patience_seconds=parts.engine_patience_seconds,
+            count=parts.tokens.count,
             job=claim.job,
             model=parts.model,
             spans=parts.spans,

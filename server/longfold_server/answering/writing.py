@@ -79,9 +79,10 @@ async def write_answer(run: Run, reading: Reading) -> Answer:
         deltas = Deltas(run, partial(_visible, run, call))
         try:
             asked = Request(parts.profile.render(call), parts.profile.sampling(call))
+            size = count_prompt(asked.prompt, parts.tokens)
             if call.attempt:
-                _check_left(run, count_prompt(asked.prompt, parts.tokens))
-            completion = await run.watch(run.calls.write(asked, deltas.show), until=until)
+                _check_left(run, size)
+            completion = await run.watch(run.calls.write(asked, deltas.show, prompt_tokens=size), until=until)
         except ContextOverflow as error:
             raise JobFailure(Code.WINDOW_TOO_SMALL, f"the engine refused the answer's call: {error}") from error
         except OutOfTime:
@@ -124,7 +125,8 @@ async def write_direct(run: Run, query: Query, documents: list[tuple[str, str]],
         deltas = Deltas(run, parse)
         try:
             asked = Request(prompt, profile.sampling_direct(attempt))
-            completion = await run.watch(run.calls.write(asked, deltas.show), until=run.deadline)
+            writing = run.calls.write(asked, deltas.show, prompt_tokens=prompt_tokens)
+            completion = await run.watch(writing, until=run.deadline)
             answer = parse(completion)
         except OutOfTime:
             return deltas.cut()

@@ -10,7 +10,7 @@ import re
 import pytest
 from pydantic import SecretStr
 
-from longfold_agent.engines.scripted import ScriptedEngine
+from longfold_agent.engines.scripted import ScriptedEngine, prompt_text
 from longfold_client.types import Problem
 from longfold_server.auth import REMEMBERED_SECONDS, Access
 from longfold_server.logs import JSONFormatter
@@ -190,6 +190,39 @@ async def test_tokens_of_a_cancelled_job_count(start, make, redis, text_with, un
         await until(counted)
         usage, spent = service.engine.usage, int(await redis.hget("lf:{tenant:team}:tokens", "spent"))
         assert spent == usage.prompt_tokens + usage.completion_tokens
+
+
+async def test_tokens_of_an_answer_that_is_cancelled_while_it_is_written_count(start, make, redis, reader, until):
+    class Endless(ScriptedEngine):
+        async def stream(self, request):
+            async for delta in super().stream(request):
+                if delta.completion is not None:
+                    await asyncio.sleep(3600)
+                yield delta
+
+    def wordy(request):
+        return reader(request) if engine.calls == 1 else " ".join(f"word{n}" for n in range(200))
+
+    engine = Endless(wordy, latency=0.5)
+    async with start(engine, require_keys=True, lease_seconds=30.0) as service:
+        headers, _ = await make("team")
+        where = (await service.client.post("/answer", json=GOOD, headers=headers)).headers["location"]
+
+        async def written():
+            events = service.app.state.resources.store.events(where.rpartition("/")[2], 0, 200)
+            return sum(len(event.data["text"].split()) for event in await events if event.kind == "delta") > 100
+
+        await until(written)
+        split = engine.usage.completion_tokens
+        await service.client.delete(where, headers=headers)
+
+        async def counted():
+            return int(await redis.hget("lf:{tenant:team}:tokens", "spent") or 0) > 0
+
+        await until(counted)
+        prompts = sum(len(prompt_text(request.prompt).split()) for request in engine.requests)
+        spent = int(await redis.hget("lf:{tenant:team}:tokens", "spent"))
+    assert 100 < spent - prompts - split <= 200
 
 
 async def test_sizes(api, make):
