@@ -47,6 +47,7 @@ from longfold_server.resources import (
 from longfold_server.routes import answer, documents, health, uploads
 from longfold_server.settings import Settings
 from longfold_server.telemetry import Spans, make_spans
+from longfold_server.webhooks.sender import SECONDS as DELIVERY_SECONDS
 
 log = logging.getLogger(__name__)
 
@@ -177,9 +178,11 @@ async def _running(held: Resources) -> AsyncIterator[None]:
         yield
     finally:
         held.drain.begin()
-        workers = [task for task in held.tasks if task.get_name() == "worker"]
-        if workers:
-            await asyncio.wait(workers)
+        tasks = {task.get_name(): task for task in held.tasks}
+        if "webhooks" in tasks:
+            await asyncio.wait({tasks["webhooks"]}, timeout=DELIVERY_SECONDS)
+        if "worker" in tasks:
+            await asyncio.wait({tasks["worker"]})
         await end(*held.tasks)
 
 

@@ -13,6 +13,7 @@ import yaml
 from longfold_server import worker
 from longfold_server.serve import GRACE_SECONDS
 from longfold_server.settings import Settings
+from longfold_server.webhooks import sender
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 COMPOSE = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
@@ -108,7 +109,9 @@ def test_every_service_is_hardened_and_pinned():
 
 
 def test_there_is_time_to_drain():
-    needed = GRACE_SECONDS + Settings.model_fields["drain_seconds"].default + worker.CLOSING_SECONDS
+    needed = (
+        GRACE_SECONDS + Settings.model_fields["drain_seconds"].default + max(worker.CLOSING_SECONDS, sender.SECONDS)
+    )
     for role in ("api", "worker"):
         assert int(SERVICES[role]["stop_grace_period"].removesuffix("s")) > needed
 

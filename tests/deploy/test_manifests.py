@@ -24,6 +24,7 @@ from longfold_server.routes import health
 from longfold_server.serve import GRACE_SECONDS
 from longfold_server.settings import Settings
 from longfold_server.stack.models import POLICY
+from longfold_server.webhooks import sender
 
 ROOT = Path(__file__).parents[2]
 VERSION = "1.34"
@@ -256,7 +257,7 @@ def test_there_is_time_to_drain(overlay, tmp_path):
         default = Settings.model_fields["drain_seconds"].default
         drain = float(variables.get("LONGFOLD_DRAIN_SECONDS", default))
         stop = container.get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
-        needed = stop + GRACE_SECONDS + drain + worker.CLOSING_SECONDS
+        needed = stop + GRACE_SECONDS + drain + max(worker.CLOSING_SECONDS, sender.SECONDS)
         assert pod["spec"]["terminationGracePeriodSeconds"] > needed, role
 
 

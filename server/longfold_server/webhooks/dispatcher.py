@@ -54,7 +54,7 @@ class Dispatcher:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
-        """Works until the drain begins; deliveries in flight then end by themselves. Cancelling it drops them: their
+        """Works until the drain begins, then returns as the deliveries in flight end. Cancelling it drops them: their
         leases end, and they are sent again."""
         try:
             while not self._drain.begun:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from longfold_client import verify_webhook
@@ -56,6 +58,19 @@ async def test_a_dispatcher_that_ended_is_not_ready(start, options):
         await end(task)
         reply = await service.client.get("/readyz")
         assert reply.status_code == 503 and reply.json()["checks"]["webhooks"] == "ended"
+
+
+async def test_a_service_that_stops_lets_a_delivery_end(start, receiver, options, until):
+    async with start(**options) as service:
+        await service.ask("The FACT is blue.", webhook={"url": receiver.url("/slow")})
+
+        async def reached() -> bool:
+            return len(receiver.seen) == 1
+
+        await until(reached)
+        resources = service.app.state.resources
+        asyncio.get_running_loop().call_later(1.0, receiver.held.set)
+    assert resources.metrics.registry.get_sample_value("longfold_webhooks_total", {"outcome": "sent"}) == 1.0
 
 
 async def test_without_a_secret_nothing_is_promised(start):
