@@ -230,6 +230,39 @@ async def test_an_answer_that_broke_off_is_written_again(start, vllm, engine, te
     assert vllm.breaks == 0
 
 
+async def test_the_next_worker_does_not_wait_where_the_last_one_did(start, vllm, engine, reader, until):
+    await vllm.stop()
+    async with start(engine) as first:
+        job = (await first.ask("FACT one is red."))["id"]
+
+        async def waiting():
+            return (await progress(first, job))["waiting"] == "engine"
+
+        await until(waiting)
+
+    async def slow(request):
+        await released.wait()
+        return reader(request)
+
+    released = asyncio.Event()
+    async with start(roles=["api"]) as api:
+        assert (await progress(api, job))["waiting"] == ""
+    async with start(ScriptedEngine(slow)) as second:
+
+        async def working():
+            return second.engine.active == 1
+
+        await until(working)
+        assert (await progress(second, job))["waiting"] == ""
+        released.set()
+        found = await second.finished(job)
+        events = await second.events(job)
+    kinds = [kind for kind, _ in events]
+    assert found["result"]["answer"] == "FACT one is red."
+    assert (kinds.count("waiting"), kinds.count("waited")) == (1, 1)
+    assert kinds[kinds.index("waiting") + 1] == "waited"
+
+
 async def test_a_cancelled_job_does_not_wait(start, vllm, engine, until):
     await vllm.stop()
     async with start(engine) as service:

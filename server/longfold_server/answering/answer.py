@@ -38,6 +38,7 @@ async def answer(run: Run) -> None:
 
 
 async def _answer(run: Run) -> None:
+    await run.resume()
     intake = Intake(run)
     try:
         await prepare(run, intake)

@@ -79,7 +79,7 @@ class Run:
         )
         self._committing = asyncio.Lock()
         self._hold_at = -math.inf
-        self.told = Progress()
+        self.told = Progress.model_validate_json(claim.progress) if claim.progress else Progress()
         """What was committed last of how far the job is."""
         self.meter = Meter(parts.tenancy.usage, claim.tenant, self._tokens)
         self.usage_before = self.setup.usage
@@ -156,6 +156,12 @@ class Run:
         self.setup.usage, self.setup.engine_seconds = self.usage, self.engine_seconds
         await self.commit(kind, data, {"setup": self.setup.to_json()})
 
+    async def resume(self) -> None:
+        """Ends the wait for the engine in which the worker before has left the job."""
+        if self.told.waiting:
+            waited = round(max(0.0, self.elapsed - self.told.elapsed_seconds), 3)
+            await self._show(EventType.WAITED, {"for": self.told.waiting, "seconds": waited}, "")
+
     async def watch(self, call: Coroutine[Any, Any, T], until: float | None = None) -> T:
         """What an engine call gives. A wait that lasts stands in the job's events and status, and so does its end;
         committed from here, since a call may be a guess that is dropped at any moment.
@@ -184,7 +190,8 @@ class Run:
                 task.exception()  # nobody may be left to take it
 
     async def _show(self, kind: EventType, data: dict[str, object], waiting: str) -> None:
-        told = self.told.model_copy(update={"waiting": waiting, "elapsed_seconds": round(self.elapsed, 3)})
+        update = {"waiting": waiting, "elapsed_seconds": round(self.elapsed, 3)}
+        told = self.told = self.told.model_copy(update=update)
         await self.commit(kind, data, {"progress": told.model_dump_json()})
 
     async def own(self, document: DocumentInfo) -> None:

@@ -234,6 +234,7 @@ class MemoryStore:
             request=record.request,
             setup=record.fields.get("setup"),
             state=record.fields.get("state"),
+            progress=record.fields.get("progress"),
             queued_seconds=record.started - record.created,
             age_seconds=now - record.started,
             takeover=takeover,

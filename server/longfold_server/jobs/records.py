@@ -13,7 +13,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 from longfold_client.types import (
-    TERMINAL,
     AnswerRequest,
     AnswerResult,
     Job,
@@ -118,6 +117,8 @@ class Claim:
     """What is fixed before reading: documents, query, route; None before the first commit."""
     state: str | None
     """The last committed state of the reading; None before the first step."""
+    progress: str | None
+    """What was told last of how far the job is."""
     queued_seconds: float
     """From creation to the first claim."""
     age_seconds: float
@@ -143,6 +144,7 @@ class Claim:
             ),
             setup=values.get("setup"),
             state=values.get("state"),
+            progress=values.get("progress"),
             queued_seconds=(started - created) / 1000,
             age_seconds=(now_ms - started) / 1000,
             takeover=takeover,
@@ -211,7 +213,7 @@ def job_from_hash(job: str, values: dict[str, str]) -> Job:
     """The wire's view of a job's hash."""
     status = JobStatus(values["status"])
     progress = Progress.model_validate_json(values["progress"]) if values.get("progress") else Progress()
-    if status in TERMINAL:
+    if status is not JobStatus.IN_PROGRESS:
         progress = progress.model_copy(update={"waiting": ""})
     return Job(
         id=job,
