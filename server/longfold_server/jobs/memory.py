@@ -344,6 +344,11 @@ class MemoryStore:
         elif record.attempts == attempt + 1:
             record.webhook_due = self._clock() + retry_seconds
 
+    async def webhook_postponed(self, job: str, attempt: int, seconds: float) -> None:
+        record = self._jobs.get(job)
+        if record is not None and record.webhook_due is not None and record.attempts == attempt + 1:
+            record.webhook_due, record.attempts = self._clock() + seconds, attempt
+
     async def stats(self) -> QueueStats:
         self._expire()
         waiting = self._with_status(JobStatus.QUEUED).values()

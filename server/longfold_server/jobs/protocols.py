@@ -107,6 +107,9 @@ class Store(Protocol):
     async def webhook_failed(self, job: str, attempt: int, retry_seconds: float | None) -> None:
         """The attempt with this number failed; None gives up."""
 
+    async def webhook_postponed(self, job: str, attempt: int, seconds: float) -> None:
+        """The attempt with this number was not made and does not count; it is due again in `seconds`."""
+
     async def stats(self) -> QueueStats:
         """The queue now."""
 

@@ -83,6 +83,10 @@ class Queue:
         """The webhook is due again in `ms`, unless somebody else has taken it since that attempt."""
         await self._run("retry", job, attempt, ms)
 
+    async def postpone(self, job: str, attempt: int, ms: int) -> None:
+        """The webhook is due again in `ms`, and that attempt was none, unless somebody else has taken it since."""
+        await self._run("postpone", job, attempt, ms)
+
     async def drop(self, job: str) -> None:
         """The webhook is not owed any more."""
         await self._run("drop", job)

@@ -281,6 +281,9 @@ class JobStore:
         else:
             await self.queue.retry(job, attempt, round(retry_seconds * 1000))
 
+    async def webhook_postponed(self, job: str, attempt: int, seconds: float) -> None:
+        await self.queue.postpone(job, attempt, round(seconds * 1000))
+
     async def _told(self, job: str, how: str) -> None:
         await self._run("told", job, how)
         await self._hint(self.queue.drop(job))

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import random
 import time
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 
@@ -28,6 +29,11 @@ LEASE_SECONDS = 4 * SECONDS
 """How long a taken entry is nobody else's; it is sent again when this process dies meanwhile."""
 AT_ONCE = 64
 """Deliveries at once, as many as the network takes: slow receivers must not hold up the others."""
+TENANT_AT_ONCE = AT_ONCE // 4
+"""Of these, one tenant's: however slow its receivers, the others' webhooks find room."""
+TENANT_PAUSE_SECONDS = 5.0
+"""For a webhook beyond that, as long as before a first repetition: long enough that many of them leave time between
+their looks for the others."""
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +58,8 @@ class Dispatcher:
         self._drain = drain
         self._pauses = tuple(pauses)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._sending: Counter[str] = Counter()
+        """Deliveries under way, by tenant."""
 
     async def run(self) -> None:
         """Works until the drain begins, then returns as the deliveries in flight end. Cancelling it drops them: their
@@ -94,6 +102,8 @@ class Dispatcher:
         began = time.time()
         try:
             delivery = await self._send(job)
+            if delivery is None:
+                return await self._store.webhook_postponed(job, attempt, TENANT_PAUSE_SECONDS)
             await self._record(job, attempt, delivery, time.time() - began)
         except JobNotFound:
             log.warning("webhook_expired", extra={"job": job})
@@ -102,19 +112,26 @@ class Dispatcher:
         except StoreUnavailable:
             log.warning("webhook_not_recorded", extra={"job": job})  # its lease ends, and it is sent again
 
-    async def _send(self, job: str) -> Delivery:
-        """Raises `JobNotFound` and `StoreUnavailable`. Whatever else goes wrong is a failed delivery: it counts, or it
-        would be tried again for as long as the job is kept."""
+    async def _send(self, job: str) -> Delivery | None:
+        """None where the job's tenant has all its deliveries under way. Raises `JobNotFound` and `StoreUnavailable`.
+        Whatever else goes wrong is a failed delivery: it counts, or it would be tried again for as long as the job is
+        kept."""
         try:
             url, tenant = await self._store.webhook(job)
-            body = body_of(await self._store.get(job))
-            message, timestamp = message_id(job), int(time.time())
-            headers = {
-                "webhook-id": message,
-                "webhook-timestamp": str(timestamp),
-                "webhook-signature": self._signer.sign(tenant, message, timestamp, body),
-            }
-            return await self._sender.send(url, headers, body)
+            if self._sending[tenant] >= TENANT_AT_ONCE:
+                return None
+            self._sending[tenant] += 1
+            try:
+                body = body_of(await self._store.get(job))
+                message, timestamp = message_id(job), int(time.time())
+                headers = {
+                    "webhook-id": message,
+                    "webhook-timestamp": str(timestamp),
+                    "webhook-signature": self._signer.sign(tenant, message, timestamp, body),
+                }
+                return await self._sender.send(url, headers, body)
+            finally:
+                self._sending -= Counter({tenant: 1})  # forgets tenants that have none
         except (JobNotFound, StoreUnavailable):
             raise
         except Exception:  # a record that this version cannot read, say

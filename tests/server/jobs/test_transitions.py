@@ -508,3 +508,20 @@ async def test_webhooks_come_in_the_order_in_which_they_are_due(store, told, whe
         jobs.append(lease.job)
     assert [(await store.due_webhook(30))[0] for _ in jobs] == jobs
     assert (await store.webhook(jobs[0]))[1] == "t"
+
+
+async def test_a_webhook_that_is_postponed_was_not_tried(store, told, where):
+    lease = await claimed(store, told)
+    await store.finish(lease, JobStatus.CANCELLED)
+    assert await store.due_webhook(30) == (lease.job, 0)
+    await store.webhook_postponed(lease.job, 0, 1.0)
+    assert await store.due_webhook(30) is None
+    await where.wait(1.1)
+    assert await store.due_webhook(0.05) == (lease.job, 0)
+    await where.wait(0.1)
+    assert await store.due_webhook(30) == (lease.job, 1)
+    await store.webhook_postponed(lease.job, 0, 0.0)  # of who took it first, and is late
+    assert await store.due_webhook(30) is None
+    await store.webhook_sent(lease.job)
+    await store.webhook_postponed(lease.job, 1, 0.0)
+    assert await store.due_webhook(30) is None and (await store.stats()).webhooks == 0

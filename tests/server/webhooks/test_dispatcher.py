@@ -179,6 +179,29 @@ async def test_a_slow_receiver_holds_up_nobody(store, sender, receiver, ended, u
         await until(lambda: told(store))
 
 
+async def test_a_tenant_whose_receiver_hangs_holds_up_no_other(
+    store, redis, sender, receiver, ended, until, monkeypatch
+):
+    monkeypatch.setattr(module, "AT_ONCE", 4)
+    monkeypatch.setattr(module, "TENANT_AT_ONCE", 1)
+    monkeypatch.setattr(module, "TENANT_PAUSE_SECONDS", 0.5)
+    hanging = [await ended(store, receiver.url("/slow"), tenant="one") for _ in range(6)]
+    await ended(store, receiver.url("/quick"), tenant="two")
+    async with running(store, sender("127.0.0.0/8")) as at_work:
+
+        async def only_the_hanging_ones_are_left() -> bool:
+            return (await store.stats()).webhooks == len(hanging)
+
+        await until(only_the_hanging_ones_are_left)
+        await asyncio.sleep(0.7)  # so that those over the share are taken a second time
+        assert [path for path, _, _ in receiver.seen].count("/slow") == 1
+        receiver.held.set()
+        await until(lambda: told(store))
+        assert (at_work.count("sent"), at_work.count("failed")) == (7, 0)
+        assert at_work.dispatcher._sending == {}
+    assert await redis.hgetall(store.keys.queue("attempts")) == {}
+
+
 async def test_what_a_lost_process_held_is_sent_by_another(store, redis, sender, receiver, ended, until):
     job = await ended(store, receiver.url("/slow"))
     lost = Running(store, sender("127.0.0.0/8"), QUICK)
