@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import threading
 from collections import Counter
 
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from longfold_agent import load_profile
 from longfold_agent.engines.scripted import ScriptedEngine, prompt_text
 from longfold_agent.errors import ContextOverflow, EngineOverloaded, EngineRejected, EngineUnavailable
+from longfold_agent.provenance import Provenance
 from longfold_agent.types import Completion, Usage
 from longfold_server import worker
 from longfold_server.ending import end
@@ -327,6 +329,25 @@ async def test_a_chunk_is_read_again_for_the_plan_it_led_to(start):
     assert found["result"]["memory"] == "manager of Norbel: Bernard Hale\naccess code of Bernard Hale: 4821"
     assert [quoted["quote"] for quoted in found["result"]["citations"]] == ["Bernard Hale has the access code 4821."]
     assert found["progress"]["chunks_read"] == chunks and found["result"]["read_fraction"] == 1.0
+
+
+async def test_comparing_long_memories_holds_up_nobody(start, text_with, monkeypatch):
+    begun, answered, observe = threading.Event(), threading.Event(), Provenance.observe
+    served_meanwhile = []
+
+    def slow(self, step, chunk):
+        begun.set()
+        served_meanwhile.append(answered.wait(5))
+        return observe(self, step, chunk)
+
+    monkeypatch.setattr(Provenance, "observe", slow)
+    async with start() as service:
+        job = (await service.ask(text_with(3, {0: "FACT one is red."}), mode="fold"))["id"]
+        assert await asyncio.to_thread(begun.wait, 10)
+        assert (await service.client.get("/livez")).status_code == 200
+        answered.set()
+        assert (await service.finished(job))["status"] == "completed"
+    assert all(served_meanwhile)
 
 
 async def test_an_unusable_answer_fails_the_job(start, text_with, reader):

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from longfold_agent.drive import read_reply
@@ -199,6 +200,9 @@ class _Steps:
         reading.fold, step = before.advance(call.id, reply)
         if step is None:
             raise RuntimeError(f"{call.id} was answered twice")
+        if step.update is UpdateKind.REWRITE:
+            # Comparing a long memory line by line takes its time, which a document can raise by what it gets copied.
+            reading.provenance = await run.in_thread(partial(reading.provenance.observe, step, chunk))
         data = self._apply(before, step, chunk, completion, engine)
         reading.seconds += loop.time() - began
         told = run.told = progress(run, reading)
@@ -223,8 +227,6 @@ class _Steps:
         if reading.fold.next_chunk > chunk.index:
             reading.position = chunk.end
             reading.tokens_read += chunk.tokens
-        if step.update is UpdateKind.REWRITE:
-            reading.provenance = reading.provenance.observe(step, chunk)
         data: dict[str, Any] = {
             "id": step.id,
             "update": step.update,
