@@ -107,9 +107,9 @@ _TEXT_NAMES = (
 _JSON_STRING = re.compile(r'"(?:[^"\\\x00-\x1f]|\\.)*+("|\\?\Z)?')
 _JSON_REST = re.compile(r"[\s{}\[\],:0-9.eE+\-truefalsn]*+\Z")
 _MAIL_LINE = re.compile(r"(?:[!-9;-~]+[ \t]*:|[ \t])")
-_MAIL_NAMES = frozenset(
-    ["from", "to", "subject", "date", "received", "message-id", "mime-version", "return-path", "delivered-to"]
-)
+_TRANSPORT = frozenset(["received", "message-id", "mime-version", "content-type", "return-path", "delivered-to"])
+"""Fields that programs write; the others open memos and letters too, which are kept as they are."""
+_MAIL_NAMES = _TRANSPORT | {"from", "to", "subject", "date"}
 _QUOTED = re.compile(r'"[^"]*"')
 FEWEST_ROWS = 5
 """Lines that must agree on their columns before a text that nobody called a table is taken for one."""
@@ -143,7 +143,7 @@ def detect(path: Path, content_type: str = "", name: str = "") -> Kind:
         container = _container(path, head, samples)
         if container:
             return Kind(container)
-        if is_mail(shown):
+        if _is_mail(shown, declared == EML or name.lower().endswith(".eml")):
             return Kind(EML)
         found = _binary(head, samples)
         if found:
@@ -284,8 +284,9 @@ def _balanced(line: str) -> bool:
     return bare.count("{") == bare.count("}") and bare.count("[") == bare.count("]")
 
 
-def is_mail(shown: str) -> bool:
-    """Whether a text begins with the header of a mail (RFC 5322), maybe behind an mbox line."""
+def _is_mail(shown: str, called: bool) -> bool:
+    """Whether a text begins with the header of a mail (RFC 5322), maybe behind an mbox line. `called`: whether it came
+    as one."""
     header = shown.replace("\r\n", "\n").partition("\n\n")[0]
     lines = header.split("\n")
     if lines[0].startswith("From "):
@@ -293,7 +294,7 @@ def is_mail(shown: str) -> bool:
     if not lines or not all(_MAIL_LINE.match(line) for line in lines):
         return False
     names = {line.partition(":")[0].strip().lower() for line in lines if line[:1] not in (" ", "\t")}
-    return "from" in names and len(names & _MAIL_NAMES) >= 3
+    return "from" in names and len(names & _MAIL_NAMES) >= 3 and (called or not names.isdisjoint(_TRANSPORT))
 
 
 def _table(shown: str, whole: bool) -> str | None:

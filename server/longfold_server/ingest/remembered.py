@@ -20,7 +20,7 @@ from typing import Any
 from longfold_server import __version__
 from longfold_server.ingest.transfer import Validators
 
-REVISION = f"{__version__}-3"
+REVISION = f"{__version__}-4"
 """Raise it when a parser makes something else of the same bytes: older entries then count as absent."""
 
 

@@ -209,7 +209,7 @@ def test_text_whose_lines_flow_and_an_empty_mail(parse: Parse) -> None:
         "Content-Type: text/plain; charset=iso-8859-1; format=flowed\nContent-Transfer-Encoding: quoted-printable\n"
     )
     assert parse(head + flowed + "\ncaf=E9 \nau lait\n").text.endswith("Subject: s\n\ncafé \nau lait\n")
-    empty = parse(head + "\n")
+    empty = parse(head + "\n", "a.eml")
     assert (empty.labels.title, empty.text.strip(), empty.skipped) == ("s", head.strip(), [])
 
 
