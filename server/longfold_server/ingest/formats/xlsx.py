@@ -32,6 +32,7 @@ _EPOCH, _EPOCH_1904 = datetime(1899, 12, 30), datetime(1904, 1, 1)  # noqa: DTZ0
 _COLUMN = re.compile(r"[A-Z]{1,3}")
 _LITERAL = re.compile(r'"[^"]*"|\\.|_.|\[(?!h|m|s)[^\]]*\]', re.IGNORECASE)
 """What of a number's format stands for itself, and colours and currencies."""
+_ELAPSED = re.compile(r"\[(?:h+|m+|s+)\]")
 
 
 class Look(Enum):
@@ -39,6 +40,9 @@ class Look(Enum):
 
     DATE = auto()
     TIME = auto()
+    """Of a day; the cell may hold the day as well, and it is then told."""
+    ELAPSED = auto()
+    """Hours, also more than a day has."""
     DATE_TIME = auto()
     PERCENT = auto()
 
@@ -46,7 +50,8 @@ class Look(Enum):
 # ECMA-376-1, 18.8.30; 27 to 36 and 50 to 58 are dates of East Asian calendars.
 _BUILT_IN = {
     **dict.fromkeys([*range(14, 18), *range(27, 32), 36, *range(50, 59)], Look.DATE),
-    **dict.fromkeys([*range(18, 22), *range(32, 36), *range(45, 48)], Look.TIME),
+    **dict.fromkeys([*range(18, 22), *range(32, 36), 45, 47], Look.TIME),
+    46: Look.ELAPSED,
     22: Look.DATE_TIME,
     9: Look.PERCENT,
     10: Look.PERCENT,
@@ -158,15 +163,13 @@ def _number(value: float, look: Look | None, epoch: datetime) -> str:
         return f"{value:.15g}"  # what Excel keeps of a number
     if look is Look.PERCENT:
         return f"{100 * value:.12g}%"
-    if epoch is _EPOCH and 0 < value < 60 and look is not Look.TIME:
+    if look is Look.ELAPSED or (look is Look.TIME and value < 1):
+        hours, rest = divmod(abs(round(86_400 * value)), 3_600)
+        return f"{'-' if value < 0 else ''}{hours:02}:{rest // 60:02}:{rest % 60:02}"
+    if epoch is _EPOCH and 0 < value < 60:
         value += 1
     moment = epoch + timedelta(seconds=round(86_400 * value))
-    if look is Look.DATE:
-        return moment.date().isoformat()
-    if look is Look.DATE_TIME:
-        return moment.isoformat(" ")
-    hours, rest = divmod(round(86_400 * value), 3_600)
-    return f"{hours:02}:{rest // 60:02}:{rest % 60:02}"
+    return moment.date().isoformat() if look is Look.DATE else moment.isoformat(" ")
 
 
 def _strings(container: Container, part: str) -> list[str]:
@@ -208,6 +211,8 @@ def _look(code: str) -> Look | None:
     """Of a format as people write it (18.8.31): its part for positive numbers."""
     plain = _LITERAL.sub("", code.partition(";")[0]).lower()
     day, clock = bool(re.search("[dy]", plain)), bool(re.search("[hs]", plain))
+    if _ELAPSED.search(plain) and not day:
+        return Look.ELAPSED
     if day or clock or ("m" in plain and "0" not in plain):
         return Look.DATE_TIME if day and clock else Look.TIME if clock else Look.DATE
     return Look.PERCENT if "%" in plain else None

@@ -157,7 +157,7 @@ def workbook(cells: str, styles: str = "", properties: str = "") -> bytes:
             "<si><t>東京</t><rPh><t>トウキョウ</t></rPh></si></sst>",
             "xl/styles.xml": f'{XML}<styleSheet xmlns="{SHEET}"><numFmts><numFmt numFmtId="170" formatCode="{styles}"/>'
             '</numFmts><cellXfs><xf numFmtId="0"/><xf numFmtId="14"/><xf numFmtId="22"/><xf numFmtId="46"/>'
-            '<xf numFmtId="9"/><xf numFmtId="170"/></cellXfs></styleSheet>',
+            '<xf numFmtId="9"/><xf numFmtId="170"/><xf numFmtId="20"/></cellXfs></styleSheet>',
             "xl/s.xml": f'{XML}<worksheet xmlns="{SHEET}"><sheetData>{cells}</sheetData></worksheet>',
         }
     )
@@ -179,6 +179,9 @@ def workbook(cells: str, styles: str = "", properties: str = "") -> bytes:
         ('<c s="1"><v>1</v></c>', "1900-01-01"),
         ('<c s="2"><v>42185.75</v></c>', "2015-06-30 18:00:00"),
         ('<c s="3"><v>1.5</v></c>', "36:00:00"),
+        ('<c s="3"><v>-0.1</v></c>', "-02:24:00"),
+        ('<c s="6"><v>0.520833333</v></c>', "12:30:00"),
+        ('<c s="6"><v>45356.520833333</v></c>', "2024-03-05 12:30:00"),
         ('<c s="4"><v>0.125</v></c>', "12.5%"),
         ('<c s="5"><v>42185</v></c>', "2015-06-30"),
         ('<c s="1"><v>1e300</v></c>', "1e300"),
@@ -200,7 +203,8 @@ def test_days_of_old_macs(parse: Parse) -> None:
     ("code", "look"),
     [
         ("General", None), ("0.00", None), ("#,##0 [$USD]", None), ("0.0%", "PERCENT"), ("dd/mm/yyyy", "DATE"),
-        ("[h]:mm", "TIME"), ("yyyy-mm-dd hh:mm", "DATE_TIME"), ("mmm", "DATE"), ('0 "days"', None),
+        ("[h]:mm", "ELAPSED"), ("[mm]:ss", "ELAPSED"), ("[S]", "ELAPSED"), ("h:mm AM/PM", "TIME"),
+        ("[Magenta]h:mm", "TIME"), ("yyyy-mm-dd hh:mm", "DATE_TIME"), ("mmm", "DATE"), ('0 "days"', None),
         ("[Red]0;[Blue]0", None), ("0.00E+00", None), (r"0\d", None),
     ],
 )  # fmt: skip
