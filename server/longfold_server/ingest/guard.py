@@ -119,15 +119,15 @@ class Guard(httpcore.AsyncNetworkBackend):
 
 class GuardedTransport(httpx.AsyncBaseTransport):
     """httpx transport over a guarded pool. HTTP/1.1, no proxies, no environment, every request on a freshly checked
-    connection.
+    connection. The callers bound how many there are: waiting here would count as a server's time.
 
     Raises httpcore's exceptions as they are.
     """
 
-    def __init__(self, guard: Guard, ssl_context: ssl.SSLContext | None = None, connections: int = 64) -> None:
+    def __init__(self, guard: Guard, ssl_context: ssl.SSLContext | None = None) -> None:
         self._pool = httpcore.AsyncConnectionPool(
             ssl_context=ssl_context or httpx.create_ssl_context(trust_env=False),
-            max_connections=connections,
+            max_connections=None,
             max_keepalive_connections=0,
             network_backend=guard,
         )

@@ -345,6 +345,29 @@ async def test_silence_and_dripping_end_in_time(site: Site, limits: FetchLimits,
     assert (await refused(total, site.url("/slow"), tmp_path / "f")).code == "document_timeout"
 
 
+async def test_no_fetch_waits_for_the_connection_of_another(site: Site, limits: FetchLimits, tmp_path: Path) -> None:
+    ended = threading.Event()
+
+    def slow(connection: socket.socket, request: str) -> None:
+        ended.wait(10)
+        connection.sendall(response(b"at last"))
+
+    site.pages["/slow"] = slow
+    url = site.page("/fast", b"text")
+    most = 100
+    patient = replace(limits, per_host=most + 1, read_seconds=10.0)
+    async with fetching(patient) as fetcher:
+        busy = [asyncio.create_task(fetcher.fetch(site.url("/slow"), tmp_path / f"{n}")) for n in range(most)]
+        try:
+            async with asyncio.timeout(5):
+                while len(site.requests) < most:
+                    await asyncio.sleep(0.01)
+                assert isinstance(await fetcher.fetch(url, tmp_path / "fast"), Fetched)
+        finally:
+            ended.set()
+            await asyncio.gather(*busy)
+
+
 async def test_what_is_not_http_is_unreachable(site: Site, limits: FetchLimits, tmp_path: Path) -> None:
     site.pages["/ssh"] = b"SSH-2.0-OpenSSH_9.0\r\n"
     assert (await refused(limits, site.url("/ssh"), tmp_path / "f")).code == "document_unreachable"
