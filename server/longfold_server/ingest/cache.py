@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from longfold_server.ingest.blobs import Blob
@@ -40,7 +41,7 @@ class Cache(Folder):
     def grown(self, blob: Blob) -> None:
         """Counts a text that was just added, and makes room when there are too many."""
         with self._lock:
-            self._bytes += blob.bytes
+            self._bytes += _size(blob.path)
             if self._bytes > self._max_bytes:
                 self._trim()
 
@@ -56,11 +57,20 @@ class Cache(Folder):
             self._bytes -= size
 
     def _entries(self) -> list[tuple[int, float, Path]]:
-        """(bytes of the text, when it was last used, its path)."""
+        """(bytes of a text with its index, when it was last used, its path)."""
         found = []
         for path in self._root.glob("*/*.txt"):
             try:
-                found.append((path.stat().st_size, path.with_suffix(".json").stat().st_mtime, path))
+                found.append((_size(path), path.with_suffix(".json").stat().st_mtime, path))
             except FileNotFoundError:  # another process forgot it
                 continue
         return found
+
+
+def _size(path: Path) -> int:
+    """Bytes of all files of a text."""
+    size = 0
+    for suffix in SUFFIXES:
+        with suppress(FileNotFoundError):  # it has none, or another process forgot it
+            size += path.with_suffix(suffix).stat().st_size
+    return size

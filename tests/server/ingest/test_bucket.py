@@ -150,6 +150,21 @@ def test_the_cache_forgets_what_was_not_used_for_longest(replicas: Replicas, mon
     assert again is not None and again.path.read_text("utf-8") == texts[1]
 
 
+def test_an_index_counts_in_the_cache(replicas: Replicas, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(caches, "IN_USE_SECONDS", 0.0)
+    (tmp_path / "marks").write_bytes(b'["type", "a/b"]\n' * 1_000)
+
+    def stored(bucket: Bucket, number: int) -> int:
+        bucket.put(iter([f"{number}"]), marks=tmp_path / "marks")
+        time.sleep(0.05)
+        return sum(path.stat().st_size for path in (replicas.folder / "one" / "blobs").rglob("*") if path.is_file())
+
+    bucket = replicas.bucket("one", max_bytes=50_000)
+    sizes = [stored(bucket, number) for number in range(4)]
+    assert sizes[2] > 48_000 and sizes[3] <= 45_000
+    assert stored(replicas.bucket("one", max_bytes=20_000), 4) <= 20_000
+
+
 def test_what_is_in_use_is_never_forgotten(replicas: Replicas) -> None:
     bucket = replicas.bucket("one", max_bytes=10)
     blobs = [bucket.put(iter([f"{number}" * 100])) for number in range(3)]
