@@ -30,7 +30,7 @@ class UploadParts(Protocol):
 
     def keep(self, place: str, name: str, file: Path) -> bool:
         """Stores what the file holds; the file may be gone afterwards. False, and nothing is stored, when there is such
-        a part."""
+        a part. Raises `FileNotFoundError` when the upload goes at this moment."""
 
     def sizes(self, place: str) -> dict[str, int]:
         """Bytes of every part of an upload by its name; empty for none."""

@@ -17,6 +17,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
 from longfold_client.types import DocumentInfo
 from longfold_server.codes import Code
@@ -109,8 +110,31 @@ class Uploads:
 
     async def _keep(self, place: str, offset: int, sink: FileSink) -> None:
         await sink.aclose()
-        if sink.bytes and not await asyncio.to_thread(self._parts.keep, place, _name(offset), sink.path):
+        if sink.bytes:
+            await asyncio.to_thread(self._store, place, offset, sink.path)
+
+    def _store(self, place: str, offset: int, path: Path) -> None:
+        try:
+            kept = self._parts.keep(place, _name(offset), path)
+        except FileNotFoundError:  # it was removed at this moment
+            raise _unknown() from None
+        if not self._left(place):
+            raise _unknown()
+        if not kept:
             raise _conflict(offset)
+
+    def _left(self, place: str) -> dict[str, int]:
+        """The parts of an upload by their names. What was stored after its removal goes."""
+        sizes = self._parts.sizes(place)
+        if _FACTS in sizes:
+            return sizes
+        self._parts.remove(place)
+        return {}
+
+    def _remove(self, place: str) -> None:
+        # Who stores a part now either finds the facts gone or has it listed for removal.
+        self._parts.remove(place, [_FACTS])
+        self._parts.remove(place)
 
     async def content(self, tenant: str, upload: Upload) -> AsyncIterator[bytes]:
         """The whole file. Raises `Refused`: `upload_incomplete`, or `upload_conflict` at the end of what is left when
@@ -132,18 +156,18 @@ class Uploads:
     async def remove(self, tenant: str, upload: str) -> None:
         """Raises `Refused` (`upload_not_found`)."""
         await self.find(tenant, upload)
-        await asyncio.to_thread(self._parts.remove, _place(tenant, upload))
+        await asyncio.to_thread(self._remove, _place(tenant, upload))
 
     def expire(self) -> int:
         """Removes the uploads whose time is over; how many. Blocking."""
         over = list(self._parts.old(self._retention))
         for place in over:
-            self._parts.remove(place)
+            self._remove(place)
         return len(over)
 
     def _create(self, tenant: str, length: int, title: str, media_type: str) -> Upload:
-        owner = _owner(tenant)
-        if sum(_DONE not in self._parts.sizes(place) for place in self._parts.places(owner)) >= MOST_OPEN:
+        sizes = map(self._parts.sizes, self._parts.places(_owner(tenant)))
+        if sum(_FACTS in names and _DONE not in names for names in sizes) >= MOST_OPEN:
             raise Refused(
                 Code.TOO_MANY_UPLOADS, f"{MOST_OPEN} uploads are open, as many as there may be; end or delete one"
             )
@@ -184,7 +208,7 @@ class Uploads:
 
     def _become(self, place: str, document: DocumentInfo) -> None:
         self._write(place, _DONE, document.model_dump_json().encode())
-        self._parts.remove(place, [name for name in self._parts.sizes(place) if name not in (_FACTS, _DONE)])
+        self._parts.remove(place, [name for name in self._left(place) if name not in (_FACTS, _DONE)])
 
     def _write(self, place: str, name: str, data: bytes) -> None:
         with room(), self._parts.temporary() as path:

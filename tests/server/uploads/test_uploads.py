@@ -160,6 +160,44 @@ async def test_a_tenant_has_so_many_open_at_most(ours: Uploads, monkeypatch: pyt
     await ours.create("ann", 3, "", "")
 
 
+@pytest.mark.parametrize("broken", [False, True])
+async def test_nothing_is_left_of_an_upload_that_is_removed_while_it_arrives(
+    ours: Uploads, parts: UploadParts, monkeypatch: pytest.MonkeyPatch, broken: bool
+) -> None:
+    monkeypatch.setattr(uploads, "MOST_OPEN", 1)
+    made = await ours.create("ann", 6, "", "")
+
+    async def removed() -> AsyncIterator[bytes]:
+        yield b"abc"
+        await ours.remove("ann", made.id)
+        if broken:
+            raise Broken
+
+    assert await code(ours.append("ann", made.id, 0, removed())) == "upload_not_found"
+    assert parts.places(uploads._owner("ann")) == []
+    await ours.create("ann", 3, "", "")
+
+
+async def test_nothing_is_left_of_an_upload_that_expires_while_it_becomes_a_document(
+    ours: Uploads, parts: UploadParts
+) -> None:
+    made = await ours.create("ann", 3, "", "")
+    found = await ours.append("ann", made.id, 0, sending(b"abc"))
+    await ours.remove("ann", made.id)
+    await ours.become("ann", found, DOCUMENT)
+    assert parts.places(uploads._owner("ann")) == []
+
+
+async def test_what_a_dead_process_left_is_no_open_upload(
+    ours: Uploads, parts: UploadParts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(uploads, "MOST_OPEN", 1)
+    with parts.temporary() as path:
+        path.write_bytes(b"abc")
+        parts.keep(f"{uploads._owner('ann')}/{'0' * 32}", uploads._name(0), path)
+    await ours.create("ann", 3, "", "")
+
+
 async def test_a_long_request_is_kept_part_by_part(
     ours: Uploads, parts: UploadParts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
