@@ -18,6 +18,7 @@ from obstore.store import GCSStore, ObjectStore, S3Store
 from longfold_server.codes import Code
 from longfold_server.errors import ConfigError, DocumentError
 from longfold_server.ingest.body import BodyDecoder, Truncated, too_large
+from longfold_server.ingest.errors import FULL
 from longfold_server.ingest.fetched import Fetched, Known, Unchanged
 from longfold_server.ingest.transfer import FileSink, Validators
 
@@ -59,7 +60,9 @@ class Objects:
             raise DocumentError(
                 Code.DOCUMENT_TIMEOUT, f"it was not complete after {self._total_seconds:g} s; try again later"
             ) from None
-        except (BaseError, OSError, Truncated):
+        except (BaseError, OSError, Truncated) as error:
+            if isinstance(error, OSError) and error.errno in FULL:  # told of the copy
+                raise
             raise DocumentError(
                 Code.DOCUMENT_UNREACHABLE, "its bucket does not answer, or the object changed meanwhile; try again"
             ) from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import hashlib
 import time
@@ -118,6 +119,15 @@ async def test_a_bucket_that_is_away_or_refuses_is_a_typed_error(
         await away.fetch("s3://away/a.txt", tmp_path / "f", nothing)
     assert caught.value.code == "document_unreachable"
     assert "127.0.0.1" not in caught.value.detail
+
+
+async def test_a_full_disk_is_no_fault_of_the_bucket(bucket: S3Store, options: dict[str, str], tmp_path: Path) -> None:
+    obstore.put(bucket, "a.txt", b"text")
+    (tmp_path / "full").symlink_to("/dev/full")
+    ours = Objects({f"s3://{name_of(bucket)}": options}, 10_000, 20)
+    with pytest.raises(OSError) as caught:
+        await ours.fetch(f"s3://{name_of(bucket)}/a.txt", tmp_path / "full", nothing)
+    assert caught.value.errno == errno.ENOSPC
 
 
 @pytest.mark.parametrize(
