@@ -79,6 +79,10 @@ _TAGS = re.compile(r"<[^>]*+>")
 _ID = re.compile(r"""\sid="([^"]*)\"""")
 _INLINE_ID = re.compile(r"""<[a-z][^<>]*?\sid="([^"]*)"|<a\s(?:[^<>]*?\s)?name="([^"]*)\"""")
 """Within text: the places that a link can lead to."""
+_INTEGER = r"[ \t\n\f\r]*([-+]?[0-9]{1,9})(?![0-9])"
+_NUMBER = re.compile(_INTEGER)
+_NUMBERED = re.compile(rf"""\s(?:start|value)="{_INTEGER}""")
+"""The number of a list's first item, or of an item."""
 _INVISIBLE = [*sorted(DROPPED - {"head"})]
 MAIN_SHARE = 0.25
 """Of a page's text; a <main> with less is not taken for what the page is about."""
@@ -137,6 +141,8 @@ def from_tree(page: str, readable: Readable, main_only: bool = False) -> None:
     """Read a page through lexbor. `main_only`: where a page marks its main part, leave out what stands around it."""
     tree = LexborHTMLParser(page.encode("utf-8", "replace"))
     tree.strip_tags(_INVISIBLE)
+    for counted in tree.css("ol[reversed]:not([start])") if "reversed" in page.lower() else ():
+        counted.attrs["start"] = str(sum(item.tag == "li" for item in counted.iter()))
     main = _main(tree) if main_only else None
     if main is not None:
         title = tree.css_first("head title")
@@ -167,7 +173,10 @@ def _from_markup(markup: str, readable: Readable) -> None:
             readable.end(tag)
         elif tag:
             named = _ID.search(attributes) if attributes else None
-            readable.start(tag, _plain(named[1]) if named else "")
+            number = _NUMBERED.search(attributes) if attributes and tag in ("ol", "li") else None
+            readable.start(
+                tag, _plain(named[1]) if named else "", int(number[1]) if number else None, ' reversed="' in attributes
+            )
         elif raw:
             readable.start(raw)
             readable.text(verbatim)
@@ -194,7 +203,10 @@ class _Target:
 
     def start(self, tag: str | bytes, attributes: dict[str | bytes, str | bytes]) -> None:
         anchor = (attributes.get("id") or (tag == "a" and attributes.get("name")) or "") if attributes else ""
-        if anchor or tag in KNOWN:
+        if attributes and tag in ("ol", "li"):
+            number = _NUMBER.match(str(attributes.get("start") or attributes.get("value") or ""))
+            self._start(str(tag), str(anchor), int(number[1]) if number else None, "reversed" in attributes)
+        elif anchor or tag in KNOWN:
             self._start(str(tag), str(anchor))
 
     def comment(self, data: str | bytes) -> None:

@@ -134,6 +134,8 @@ class Readable:
         self._verbatim = 0
         self._lists: list[int | None] = []
         """Next number of each open list; None for bullets."""
+        self._steps: list[int] = []
+        """For each open list: from one number to the next."""
         self._items: list[bool] = []
         """For each open list: whether an item has begun."""
         self._rows: list[bool] = []
@@ -166,7 +168,9 @@ class Readable:
         if self._heading is None or not self._anchor:
             self._anchor = name
 
-    def start(self, tag: str, anchor: str = "") -> None:
+    def start(self, tag: str, anchor: str = "", number: int | None = None, down: bool = False) -> None:
+        """`number` is an item's own, or that of a list's first item; a list that counts down without one gets
+        bullets."""
         if anchor:
             self.anchor(anchor)
         if tag not in KNOWN:
@@ -194,10 +198,12 @@ class Readable:
         if tag in _LISTS:
             if len(self._lists) > 0:
                 self._breaks = min(self._breaks, 1)
-            self._lists.append(1 if tag == "ol" else None)
+            first = 1 if number is None and not down else number
+            self._lists.append(first if tag == "ol" else None)
+            self._steps.append(-1 if down else 1)
             self._items.append(False)
         elif tag == "li":
-            self._item()
+            self._item(number)
         elif tag == "tr":
             self._rows.append(False)
         elif tag in _HEADINGS:
@@ -225,6 +231,7 @@ class Readable:
             self._close_heading()
         elif tag in _LISTS and self._lists:
             self._lists.pop()
+            self._steps.pop()
             self._items.pop()
         elif tag in _CELLS and not (self._fresh_cell or self._tall_cell):
             self._breaks = min(self._breaks, 1)
@@ -337,13 +344,14 @@ class Readable:
         self._rows[-1] = True
         self._fresh_cell, self._tall_cell = True, False
 
-    def _item(self) -> None:
+    def _item(self, own: int | None) -> None:
         if self._lists and self._items[-1]:
             self._breaks = min(self._breaks, 1)
         number = self._lists[-1] if self._lists else None
         if self._lists:
             self._items[-1] = True
         if number is not None:
-            self._lists[-1] = number + 1
+            number = number if own is None else own
+            self._lists[-1] = number + self._steps[-1]
         indent = "  " * min(max(len(self._lists) - 1, 0), _DEEPEST_INDENT)
         self._mark = f"{indent}{number}. " if number is not None else f"{indent}- "

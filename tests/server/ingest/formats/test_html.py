@@ -39,6 +39,9 @@ def render(page: str) -> tuple[str, Readable]:
         ("<h1>Top <i>line</i></h1>text<h3>Sub</h3>more", "# Top line\n\ntext\n\n### Sub\n\nmore\n"),
         ("<ul><li>one<li><p>two</p></ul>end", "- one\n- two\n\nend\n"),
         ("<ol><li>a<ul><li>x</ul><li>b</ol>", "1. a\n  - x\n2. b\n"),
+        ("<ol start=7><li>a<li class=x value=' 12'>b<li>c</ol>", "7. a\n12. b\n13. c\n"),
+        ("<ol start=2 reversed><li>a<li>b<li value=x>c</ol><ol start=-><li>d</ol>", "2. a\n1. b\n0. c\n\n1. d\n"),
+        ("<ol start=9999999999><li>a</ol><ul start=3><li value=4>b</ul>", "1. a\n\n- b\n"),
         ("<table><tr><th>k<th>v<tr><td>a<td><p>1</p><tr><td><td>q</table>", "k | v\na | 1\n| q\n"),
         ("<table><tr><td><p>one</p><p>two</p></td><td>side</td></tr></table>", "one\n\ntwo\nside\n"),
         ("<p>x</p><pre>\ndef f():\n    return  1\n</pre>", "x\n\ndef f():\n    return  1\n\n"),
@@ -56,6 +59,15 @@ def render(page: str) -> tuple[str, Readable]:
 )  # fmt: skip
 def test_pages_become_readable(page: str, expected: str) -> None:
     assert render(page)[0] == expected
+
+
+def test_a_list_that_counts_down_is_numbered_where_its_length_is_known(
+    parse: Parse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = "<ol reversed><li>a<ul><li>x</ul><li>b</ol>"
+    assert parse(page, media_type="text/html").text == "2. a\n  - x\n1. b\n"
+    monkeypatch.setattr(html, "TREE_BYTES", 10)
+    assert parse(page, media_type="text/html").text == "- a\n  - x\n- b\n"
 
 
 def test_title_and_heading_are_found() -> None:
