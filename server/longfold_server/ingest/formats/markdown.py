@@ -1,9 +1,11 @@
-"""Markdown: the text stays as it is written; headings become marks, with the ids that GitHub gives them."""
+"""Markdown: the text stays as it is written; headings become marks, with the ids that GitHub gives them. Of a block of
+YAML before it only the title is understood."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import chain, islice
 
 from longfold_server.ingest.formats.delimited import split_lines
 from longfold_server.ingest.formats.source import Labels, Source
@@ -18,6 +20,14 @@ _FENCE = re.compile(r" {0,3}(?P<fence>`{3,}|~{3,})")
 _NO_ID = re.compile(r"[^\w\- ]")
 _NOT_TEXT = re.compile(r"\s*(?:[-*+>|#]|\d+[.)]\s|$)")
 """Lines that cannot be the text of an underlined heading."""
+_MATTER_BEGINS = re.compile(r"---[ \t]*$")
+_MATTER_ENDS = re.compile(r"(?:---|\.\.\.)[ \t]*$")
+_KEY = re.compile(r"(?:\"[^\"]*\"|[^\s\"#:-][^:]*):(?:\s|$)")
+_YAML = re.compile(rf"\s|[-#\]}}]|{_KEY.pattern}")
+"""A line of a block of YAML: a key, or what belongs to one."""
+_TITLE = re.compile(r"""title[ \t]*:[ \t]+(?:"(?P<double>.*)"|'(?P<single>.*)'|(?P<plain>[^\s>|&*!"'].*))[ \t]*$""")
+LONGEST_MATTER = 64 * 1024
+"""Characters of YAML that are held until its end is seen."""
 
 
 def read(source: Source, writer: Writer) -> Labels:
@@ -25,12 +35,30 @@ def read(source: Source, writer: Writer) -> Labels:
     writer.mark(Kind.LINE, "1")
     seen: dict[str, int] = {}
     first = ""
-    for line, heading in _lines(split_lines(pieces(source.path, source.encoding))):
+    matter, lines = _front_matter(split_lines(pieces(source.path, source.encoding)))
+    writer.write("".join(matter))
+    for line, heading in _lines(lines):
         if heading:
             writer.mark(Kind.HEADING, heading, _anchor(heading, seen))
             first = first or heading
         writer.write(line)
-    return Labels(heading=first)
+    titles = (found for line in matter if (found := _TITLE.match(line)))
+    return Labels(next((tidy(found[found.lastgroup or 0]) for found in titles), ""), first)
+
+
+def _front_matter(lines: Iterator[str]) -> tuple[list[str], Iterator[str]]:
+    """The block of YAML that a text begins with, if it does, and the lines behind it."""
+    held = list(islice(lines, 2))
+    if len(held) == 2 and _MATTER_BEGINS.match(held[0]) and _KEY.match(held[1]):
+        size = 0
+        for line in lines:
+            held.append(line)
+            if _MATTER_ENDS.match(line):
+                return held, lines
+            size += len(line)
+            if size > LONGEST_MATTER or not _YAML.match(line):
+                break
+    return [], chain(held, lines)
 
 
 def _lines(lines: Iterator[str]) -> Iterator[tuple[str, str]]:

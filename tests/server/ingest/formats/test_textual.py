@@ -125,6 +125,35 @@ def test_marks_behind_a_heading_stand_apart_from_its_text(parse: Parse) -> None:
     assert [mark.value for mark in got.marks if mark.kind == "heading"] == ["C#", "F# and C##"]
 
 
+@pytest.mark.parametrize(
+    ("matter", "title"),
+    [
+        ("---\ntitle: Guide: all of it\ntags:\n  - a\n\n# note\ndraft: false\n---\n", "Guide: all of it"),
+        ("---\r\ntags: [a]\r\ntitle : 'A \"guide\"'\r\n...\r\n", 'A "guide"'),
+        ('---\n"a b": 1\nsubtitle: no\ntitle: >-\n  folded\n---\n', ""),
+    ],
+)
+def test_front_matter_is_text_and_no_heading(parse: Parse, matter: str, title: str) -> None:
+    got = parse(matter + "\n# Setup\n\nRun it.\n", "guide.md")
+    assert got.text == matter.replace("\r", "") + "\n# Setup\n\nRun it.\n"
+    assert got.brief() == [("line", "1"), ("heading", "Setup")]
+    assert (got.labels.title, got.labels.heading) == (title, "Setup")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "---\nUnder\n---\nx\n",
+        "---\na: b\n\nwords\n\nUnder\n---\n",
+        "---\na: b\n\nUnder\n---",
+        "---\na: b\n" + "  c\n" * 30_000 + "\nUnder\n---\n",
+    ],
+)
+def test_a_line_across_the_page_begins_no_front_matter(parse: Parse, text: str) -> None:
+    got = parse(text, "guide.md")
+    assert got.text == text and got.brief() == [("line", "1"), ("heading", "Under")]
+
+
 def test_plain_text_by_its_lines(parse: Parse) -> None:
     got = parse("one\ntwo\nthree\nfour")
     assert got.text == "one\ntwo\nthree\nfour"
