@@ -21,6 +21,8 @@ SAMPLE_LINES = 50
 SEPARATORS = ",;\t|"
 
 _QUOTED = re.compile(r'"[^"]*"')
+_DECIMAL = re.compile(r"[^,]*(?:\d,\d[^,]*)?\Z")
+"""A cell in which a comma is none or that of one number."""
 
 
 def read(source: Source, writer: Writer) -> Labels:
@@ -53,7 +55,7 @@ def split_lines(text: Iterable[str]) -> Iterator[str]:
 
 
 def _separator(sample: list[str]) -> str:
-    """The one that most lines have equally often; a comma where none is better."""
+    """The one that most lines have equally often; a comma where none is better, unless it is the comma of numbers."""
     bare = [_QUOTED.sub("", line) for line in sample if line.strip()]
 
     def fit(separator: str) -> tuple[int, int]:
@@ -61,7 +63,9 @@ def _separator(sample: list[str]) -> str:
         usual = max(set(counts), key=counts.count, default=0)
         return (counts.count(usual) if usual else 0, usual)
 
-    return max(SEPARATORS, key=fit)
+    found, other = max(SEPARATORS, key=fit), max(SEPARATORS[1:], key=fit)
+    decimal = found == "," and all(_DECIMAL.match(cell) for line in bare for cell in line.split(other))
+    return other if decimal and fit(other)[0] >= fit(found)[0] > 0 else found
 
 
 def _records(lines: Iterator[str], separator: str) -> Iterator[list[str]]:

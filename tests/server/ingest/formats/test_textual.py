@@ -23,6 +23,11 @@ from .conftest import Parse
     [
         ("a,b\n1,2\n", "t.csv", "a | b\n1 | 2\n"),
         ("a;b\n1,5;2\n", "t.csv", "a | b\n1,5 | 2\n"),
+        ("1,5;2,5\n3,5;4,5\n", "t.csv", "1,5 | 2,5\n3,5 | 4,5\n"),
+        ("1,5;2\n3,5;4\n", "t.csv", "1,5 | 2\n3,5 | 4\n"),
+        ("1,2,3;4\n5,6,7;8\n", "t.csv", "1 | 2 | 3;4\n5 | 6 | 7;8\n"),
+        ("a,b;c\nd,e;f\n", "t.csv", "a | b;c\nd | e;f\n"),
+        ("1,5\n2,5\n", "t.csv", "1 | 5\n2 | 5\n"),
         ("a\tb\r\n1\t2\r\n", "t.tsv", "a | b\n1 | 2\n"),
         ('a,b\n"x, y","two\nlines"\n', "t.csv", "a | b\nx, y | two lines\n"),
         ('a,b\n1,"never closed\n2,3\n', "t.csv", "a | b\n1 | never closed 2,3\n"),
