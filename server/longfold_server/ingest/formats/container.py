@@ -59,12 +59,16 @@ class Container:
             raise too_big()
         return data
 
-    def tree(self, name: str) -> etree._Element:
-        """A small part of XML. Raises `DocumentError`."""
+    def tree(self, name: str, mend: bool = False) -> etree._Element:
+        """A small part of XML; with `mend` as much of it as can be made out. Raises `DocumentError`."""
         try:
-            return etree.fromstring(self.whole(name), etree.XMLParser(resolve_entities=False, no_network=True))
+            parser = etree.XMLParser(resolve_entities=False, no_network=True, recover=mend)
+            root: etree._Element | None = etree.fromstring(self.whole(name), parser)
         except etree.XMLSyntaxError as error:
             raise damaged(self._what) from error
+        if root is None:  # nothing could be mended
+            raise damaged(self._what)
+        return root
 
     def relations(self, name: str) -> dict[str, tuple[str, str]]:
         """Id -> (last word of the type, name of the target part) of what a part relates to (ECMA-376-2, 9.3)."""

@@ -40,7 +40,7 @@ def read(source: Source, writer: Writer) -> Labels:
         root = container.tree(package)
         items = {item.get("id", ""): item for item in _named(root, "item")}
         title = next((tidy("".join(map(str, found.itertext()))) for found in _named(root, "title")), "")
-        chapters = _contents(container, package, items)
+        chapters = _contents(container, package, items, writer)
         first, chapter = "", ""
         read_parts = set()
         for place in _named(root, "itemref"):
@@ -83,23 +83,30 @@ def _package(container: Container) -> str:
     raise damaged(WHAT)
 
 
-def _contents(container: Container, package: str, items: dict[str, etree._Element]) -> dict[str, str]:
-    """Page -> what the table of contents calls it: the first entry for each page."""
+def _contents(container: Container, package: str, items: dict[str, etree._Element], writer: Writer) -> dict[str, str]:
+    """Page -> what the table of contents calls it: the first entry for each page. One that cannot be read costs no
+    page."""
     chapters: dict[str, str] = {}
     for item in items.values():
         part = _part(package, item.get("href", ""))
         if not container.has(part):
             continue
-        if "nav" in item.get("properties", "").split():
-            for link in LexborHTMLParser(container.whole(part)).css("nav a[href]"):
-                page = _part(part, link.attributes.get("href") or "")
-                chapters.setdefault(page, tidy(link.text()))
-        elif item.get("media-type") == "application/x-dtbncx+xml":
-            for point in _named(container.tree(part), "navPoint"):
-                label, content = next(_named(point, "text"), None), next(_named(point, "content"), None)
-                if label is not None and content is not None:
-                    chapters.setdefault(_part(part, content.get("src", "")), tidy(label.text))
+        with writer.part(part):
+            for page, chapter in _entries(container, part, item):
+                chapters.setdefault(page, chapter)
     return {page: chapter for page, chapter in chapters.items() if chapter}
+
+
+def _entries(container: Container, part: str, item: etree._Element) -> Iterator[tuple[str, str]]:
+    """Page and name, if the item is a table of contents."""
+    if "nav" in item.get("properties", "").split():
+        for link in LexborHTMLParser(container.whole(part)).css("nav a[href]"):
+            yield _part(part, link.attributes.get("href") or ""), tidy(link.text())
+    elif item.get("media-type") == "application/x-dtbncx+xml":
+        for point in _named(container.tree(part, mend=True), "navPoint"):
+            label, content = next(_named(point, "text"), None), next(_named(point, "content"), None)
+            if label is not None and content is not None:
+                yield _part(part, content.get("src", "")), tidy("".join(map(str, label.itertext())))
 
 
 def _part(base: str, reference: str) -> str:

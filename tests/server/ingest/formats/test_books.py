@@ -83,6 +83,25 @@ def test_the_contents_of_an_older_book(parse: Parse) -> None:
     assert got.brief() == [("chapter", "Old")]
 
 
+@pytest.mark.parametrize(
+    ("label", "chapter"),
+    [("Salt & Pepper", "Salt Pepper"), ("Caf&eacute;s", "Caf&eacute;s"), ("A<b>cut", "Acut"), ("\0", "in/a.xhtml")],
+)
+def test_broken_contents_cost_names_only(parse: Parse, label: str, chapter: str) -> None:
+    ncx = f'<ncx><navPoint><navLabel><text>{label}</text></navLabel><content src="a.xhtml"/></navPoint></ncx>'
+    contents = '<item id="n" href="toc.ncx" media-type="application/x-dtbncx+xml"/>'
+    got = parse(book('<itemref idref="a.xhtml"/>', {"a.xhtml": "<p>x</p>"}, contents, {"in/toc.ncx": ncx}))
+    assert (got.text, got.skipped) == ("x\n\n", []) and got.brief() == [("chapter", chapter)]
+
+
+@pytest.mark.parametrize("ncx", ["", "no XML"])
+def test_contents_that_cannot_be_read_are_told(parse: Parse, ncx: str) -> None:
+    contents = '<item id="n" href="toc.ncx" media-type="application/x-dtbncx+xml"/>'
+    got = parse(book('<itemref idref="a"/>', {"a": "<p>x</p>"}, contents, {"in/toc.ncx": ncx}))
+    assert got.text == "x\n\n"
+    assert [(entry.path, entry.reason) for entry in got.skipped] == [("in/toc.ncx", Reason.UNDECODABLE)]
+
+
 def test_elements_that_xhtml_closes_at_once_swallow_nothing(parse: Parse) -> None:
     page = f'{XML}<html><head><title/><script src="x"/></head><body><p><a id="p1"/>kept<br/>too</p></body></html>'
     assert parse(book('<itemref idref="a"/>', {"a": page})).text == "kept\ntoo\n\n"
