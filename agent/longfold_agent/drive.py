@@ -17,6 +17,7 @@ from longfold_agent.types import (
     Chunk,
     Completion,
     EndOfText,
+    FinalText,
     Prompt,
     Reply,
     Step,
@@ -132,11 +133,12 @@ async def batch(
 
 def read_reply(profile: Profile, call: Call, completion: Completion, text: str, tokens: Tokens) -> Reply:
     """The parsed reply in the form `Fold.advance` takes: an unusable answer becomes an INVALID update, so that it is
-    asked again."""
+    asked again, and one that the output limit ended says so."""
     try:
-        return profile.parse(call, completion, text, tokens)
+        reply = profile.parse(call, completion, text, tokens)
     except InvalidReply as error:
         return Update(UpdateKind.INVALID, reason=str(error))
+    return replace(reply, cut=completion.finish_reason == "length") if isinstance(reply, FinalText) else reply
 
 
 def _past_end(fold: Fold, chunks: int) -> Fold:

@@ -160,7 +160,8 @@ class Fold:
     def _answer(self, call: Call, reply: Reply) -> tuple[Self, Step]:
         match reply:
             case FinalText(text=text):
-                after = replace(self, phase=Phase.DONE, attempt=0, answer=Answer(text, self.stop))
+                stop = self.stop or (Stop.OUTPUT if reply.cut else None)
+                after = replace(self, phase=Phase.DONE, attempt=0, stop=stop, answer=Answer(text, stop))
                 return after, Step(call.id, call.kind, None, None, self.memory, self.plan)
             case Update(kind=UpdateKind.INVALID, reason=reason):
                 if self.attempt >= self.retries:

@@ -171,17 +171,20 @@ class FinalText:
     """The parsed reply to the answer call."""
 
     text: str
+    cut: bool = False
+    """It ends where the output limit ended it."""
 
 
 Reply = Update | EndOfText | FinalText
 
 
 class Stop(StrEnum):
-    """Why a reading ended before the documents did."""
+    """Why an answer is not the whole one: the reading ended before the documents did, or the answer before its end."""
 
     DEADLINE = "deadline"
     TOKENS = "tokens"
-    ANSWER_NOW = "answer_now"
+    OUTPUT = "output"
+    """The answer reached the output limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +209,7 @@ class Answer:
 
     text: str
     stop: Stop | None = None
-    """Set when the reading was cut: the answer comes from what had been read."""
+    """Set when the reading was cut, so that the answer comes from what had been read, or the answer itself."""
 
     @property
     def partial(self) -> bool:

@@ -321,7 +321,8 @@ class AnswerResult(Wire):
     read_fraction: float = 1.0
     partial: bool = False
     stop: str | None = None
-    """Why a partial answer is partial: `deadline` or `tokens`."""
+    """Why a partial answer is partial: `deadline` or `tokens` where a limit of the request was spent, `output` where
+    the answer itself reached the output limit."""
     invalid_steps: int = 0
     """Chunks whose reply could not be used after the retries; their content may be missing."""
 

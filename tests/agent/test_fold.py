@@ -182,6 +182,15 @@ def test_cut_leads_to_a_partial_answer_from_what_is_committed(why: Stop) -> None
     assert done.cut(why) is done
 
 
+def test_an_answer_that_breaks_off_is_partial_and_stays_so() -> None:
+    fold, _ = begin().advance("read/0", EndOfText())
+    done, _ = fold.advance("answer", FinalText("clause 3: the ten", cut=True))
+    assert done.answer == Answer("clause 3: the ten", Stop.OUTPUT) and done.answer.partial
+    assert Fold.from_json(done.to_json(), **RESUME).answer == done.answer
+    late, _ = begin().cut(Stop.DEADLINE).advance("answer", FinalText("the", cut=True))
+    assert late.answer == Answer("the", Stop.DEADLINE)
+
+
 def test_cut_after_the_last_chunk_has_nothing_to_cut() -> None:
     fold, _ = begin().advance("read/0", EndOfText())
     assert fold.cut(Stop.DEADLINE) is fold

@@ -368,6 +368,20 @@ async def test_jobs_run_beside_each_other_up_to_the_concurrency(start, text_with
     assert engine.peak == 3
 
 
+@pytest.mark.parametrize("mode", ["fold", "direct"])
+async def test_an_answer_that_reaches_the_output_limit_is_partial(start, reader, mode):
+    def long(request):
+        text = prompt_text(request.prompt)
+        if "Split it in two parts" in text or "You read a long text" in text:
+            return reader(request)
+        return Completion("Clause 3: the ten", "length", Usage(9, 4))
+
+    async with start(ScriptedEngine(long)) as service:
+        found = await service.finished((await service.ask("FACT one is red.", mode=mode))["id"])
+    result = found["result"]
+    assert (result["answer"], result["partial"], result["stop"]) == ("Clause 3: the ten", True, "output")
+
+
 async def test_the_deltas_make_the_answer(start, text_with, reader):
     def wordy(request):
         if "kept in the memory below" in prompt_text(request.prompt):

@@ -22,7 +22,9 @@ def answer_lines(result: AnswerResult) -> Iterator[tuple[str, bool]]:
         for number, citation in enumerate(result.citations, 1):
             yield from _citation(number, citation)
     yield "", False
-    if result.partial:
+    if result.stop == "output":
+        yield "Partial answer: it reached the output limit and breaks off.", False
+    elif result.partial:
         why = {"deadline": "the time was up", "tokens": "the token budget was spent"}.get(
             result.stop or "", result.stop or "cut"
         )

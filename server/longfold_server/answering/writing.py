@@ -134,5 +134,5 @@ async def write_direct(run: Run, query: Query, documents: list[tuple[str, str]],
             failure = error
             continue
         await deltas.say(answer)
-        return Answer(answer)
+        return Answer(answer, Stop.OUTPUT if completion.finish_reason == "length" else None)
     raise JobFailure(Code.ANSWER_UNUSABLE, str(failure)) from failure
