@@ -48,6 +48,7 @@ def sets(
         *own,
         "chunks=[1, 1]",
         f"chunk_tokens={(longest or 256) - room}",
+        "families_at_once=1",  # so short a text has no room for all
     )
     long = stage("demo/problems-test", run / "pattern" / "long", *own, f"chunks=[{chunks}, {chunks}]")
     # Weights that know no single pass take the whole text as one chunk.
@@ -85,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--run", type=Path, required=True, help="what RUN was for demo.sh")
     parser.add_argument("--warm", type=Path, help="default: RUN/warm/policy")
     parser.add_argument("--families", nargs="+", choices=FAMILIES + SEVERAL, default=FAMILIES)
-    parser.add_argument("--documents", type=int, default=100, help="of each set, with two questions of each family")
+    parser.add_argument("--documents", type=int, default=100, help="of the long set, and of the short one a family")
     parser.add_argument("--chunks", type=int, default=8, help="of a long document")
     told = parser.parse_args(arguments)
     folders = {name: told.run / name / "policy" for name in POLICIES}

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
+import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from longfold_training.core.sampler import TaskBalanced
 from longfold_training.demo.documents import FAMILIES, SEVERAL
 from longfold_training.recipes import Problems, Recipe, Reinforce, Select, load
+from longfold_training.stages import run
+from longfold_training.stages.reading import prepare
 
-SCRIPT = Path(__file__).parents[2] / "training" / "runs" / "demo.sh"
+ROOT = Path(__file__).parents[2]
+SCRIPT = ROOT / "training" / "runs" / "demo.sh"
+POLICY = ROOT / "server" / "longfold_server" / "policy"
 STAND_IN = """#!/usr/bin/env bash
 # Notes the command and leaves what its stage would leave.
 for word in "$@"; do printf '%s\\t' "$word"; done >> "$NOTES"
@@ -108,6 +116,35 @@ def test_problems_ask_for_what_the_policy_was_taught(asked: list[list[str]], tmp
     for made, wanted in ((asked, FAMILIES + SEVERAL), (few, ("single",))):
         recipes = [recipe_of(command) for command in made if command[0] == "run"]
         assert {recipe.families for recipe in recipes if isinstance(recipe, Problems)} == {wanted}
+
+
+@pytest.mark.parametrize("direct", [0, 512])
+def test_a_short_run_has_a_batch_of_all_families_at_every_length(direct: int, tmp_path: Path) -> None:
+    """With the settings that the script's header names for it."""
+    warm = tmp_path / "warm"
+    warm.mkdir()
+    shutil.copyfile(POLICY / "tokenizer.json", warm / "tokenizer.json")
+    (warm / "config.json").write_text(json.dumps({"longfold_direct_tokens": direct}))
+    [told] = re.findall(r"^#   (STEPS=\S+ .*) training/runs/demo.sh", SCRIPT.read_text(), re.MULTILINE)
+    settings = dict(setting.split("=") for setting in told.split())
+    made: dict[Path, Path] = {}
+    batches = 0
+    for command in commands(tmp_path, 1, WARM=str(warm), **settings):
+        out = Path(command[command.index("--out") + 1])
+        recipe = recipe_of(command) if command[0] == "run" else None
+        if isinstance(recipe, Problems) and out.name != "problems-test":
+            path = run(recipe, tmp_path / out)
+            assert path is not None
+            made[out / "problems.jsonl"] = path
+        elif isinstance(recipe, Select):
+            selected = prepare(recipe.model_copy(update={"start": warm, "data": made[recipe.data]})).problems
+            made[out / "problems.jsonl"] = made[recipe.data]
+        elif isinstance(recipe, Reinforce):
+            tasks = [problem.task for problem in selected]
+            assert set(tasks) == {*FAMILIES, *SEVERAL}
+            assert len(TaskBalanced(tasks, recipe.questions).draw()) == recipe.questions
+            batches += 1
+    assert batches == 5
 
 
 def test_given_again_every_stage_decides_for_itself_whether_it_is_finished(tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ def test_all_runs_are_made_and_found_again(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(reinforcement, "open_families", list)
     monkeypatch.setattr(reinforcement, "TRIAL", 1)
     out = tmp_path / "out"
-    words = f"--warm {POLICY} --out {out} --documents 4 --chunks 1 1 --test-documents 1 --test-chunks 1"
+    words = f"--warm {POLICY} --out {out} --documents 4 --chunks 2 2 --test-documents 1 --test-chunks 4"
     words += " --set steps=1 --set questions=6 --set rollouts.group=2 --templates everyday --test-templates heldout"
 
     def found(*more: str) -> tuple[int, Any]:

@@ -6,7 +6,7 @@
 #
 #   training/runs/demo.sh                                      # into runs/demo, seed 0
 #   RUN=/data/demo SEED=1 training/runs/demo.sh
-#   STEPS=2 QUESTIONS=3 DOCUMENTS=20 training/runs/demo.sh     # every stage, but short: to see that it runs
+#   STEPS=2 QUESTIONS=6 DOCUMENTS=8 training/runs/demo.sh      # every stage, but short: to see that it runs
 #
 # The warm start takes about two and a half hours; WARM=FOLDER begins with a policy folder that is there already, and FAMILIES
 # names what it knows where that is less: FAMILIES='["single", "update", "choice"]' WARM=runs/demo/facts/policy.
@@ -86,8 +86,8 @@ for length in $lengths; do
   number=$((${number:-0} + 1))
   whole=("reading=$reading" "limits.input_tokens=$length")
   if [ "$reading" = fold ]; then whole+=("limits.chunk_tokens=$length"); fi
-  # Some room: a service cuts by rules of its own.
-  problems "problems-$number" demo/problems "chunks=[1, 1]" "chunk_tokens=$((length - 16))"
+  # A family a document, since the shortest hold no more, and some room: a service cuts by rules of its own.
+  problems "problems-$number" demo/problems "chunks=[1, 1]" "chunk_tokens=$((length - 16))" families_at_once=1
   select_for "select-$number" "$start" "problems-$number" "${whole[@]}"
   reinforce "full-context-$number" demo/full-context "$start" "select-$number" "${whole[@]}"
   start=$RUN/full-context-$number/policy

@@ -21,7 +21,7 @@ from longfold_agent.profiles.demo import UNKNOWN
 from longfold_agent.types import Call, CallKind, Completion, Update, UpdateKind
 from longfold_training.demo import names, values
 from longfold_training.demo.collections import MOST
-from longfold_training.demo.documents import FAMILIES, SEVERAL, Item, generate, value_of
+from longfold_training.demo.documents import FAMILIES, SEVERAL, Family, Item, generate, value_of
 from longfold_training.demo.grammar import expand
 from longfold_training.demo.hops import HOP_QUESTIONS
 from longfold_training.demo.listing import COUNT_QUESTIONS, LIST_QUESTIONS, LISTING
@@ -31,6 +31,7 @@ from longfold_training.demo.rules import QUESTIONS, RULES
 from longfold_training.demo.sentences import bindings
 from longfold_training.demo.story import last_values, make_fact, make_story, name_of
 from longfold_training.demo.words import attribute, attributes, read_lines, split_of
+from longfold_training.errors import RecipeError
 
 TOKENS = load_tokens(Path(__file__).parents[3] / "server" / "longfold_server" / "policy" / "tokenizer.json")
 
@@ -79,6 +80,31 @@ def test_stretches_keep_the_token_budget(count: Callable[[str], int]) -> None:
     assert max(sizes) <= 256
     assert sum(sizes) > 6 * 256 * 0.5
     assert document.text == "".join(document.chunks)
+
+
+@pytest.mark.parametrize("family", FAMILIES + SEVERAL)
+def test_no_document_is_longer_than_its_stretches_may_be(family: Family) -> None:
+    rng = Random(4)
+    for _ in range(12):
+        document = generate(rng, chunks=1, count=TOKENS.count, chunk_tokens=112, families=(family,))
+        assert TOKENS.count(document.text) <= 112
+
+
+def test_what_no_document_can_hold_is_refused() -> None:
+    with pytest.raises(RecipeError, match=r"single, list.* 64 tokens"):
+        generate(Random(4), chunks=2, count=TOKENS.count, chunk_tokens=32, per_family=4, families=("single", "list"))
+
+
+def test_a_document_that_is_drawn_again_changes_none_behind_it(count: Callable[[str], int]) -> None:
+    rng = Random(4)
+    first, second = (generate(rng, chunks=2, count=count, chunk_tokens=128) for _ in range(2))
+
+    def refusing(text: str) -> int:
+        return 10**6 if text == first.text else count(text)
+
+    rng = Random(4)
+    other, behind = (generate(rng, chunks=2, count=refusing, chunk_tokens=128) for _ in range(2))
+    assert other != first and behind == second
 
 
 def test_the_same_seed_gives_the_same_document(count: Callable[[str], int]) -> None:

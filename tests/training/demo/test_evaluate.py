@@ -90,7 +90,7 @@ async def test_a_blind_policy_misses_every_fact(count: Callable[[str], int]) -> 
 def test_an_untrained_policy_reads_to_the_end(count: Callable[[str], int], tokenizer: Tokenizer, shape: Shape) -> None:
     policy = Policy(shape)
     initialise(policy, 0)
-    cell = Cell(chunks=2, chunk_tokens=64, documents=1, per_family=1)
+    cell = Cell(chunks=2, chunk_tokens=128, documents=1, per_family=1)
     documents = cell.make(count)
     result = read_in_torch(Reader(policy, tokenizer), documents)
     assert sum(result.asked.values()) == 3

@@ -497,6 +497,17 @@ def test_problems_follow_from_their_seed(bigram: Bigram, tmp_path: Path) -> None
         run(load("demo/problems", [*settings, 'families=["sonnet"]']), tmp_path / "d")
 
 
+def test_families_that_share_no_document_have_documents_of_their_own(bigram: Bigram, tmp_path: Path) -> None:
+    settings = [f"start={bigram({})}", "documents=2", "chunks=[1, 1]", "chunk_tokens=1024", "families_at_once=2"]
+    path = run(load("demo/problems", settings), tmp_path / "a")
+    assert path is not None
+    made = list(read_problems(path))
+    assert [problem.task for problem in made] == ["single", "update", "choice"] * 2
+    assert len({problem.id for problem in made}) == 6
+    texts = [problem.documents[0].text for problem in made]
+    assert texts[0] == texts[1] != texts[2] and len(set(texts)) == 4
+
+
 def test_a_question_whose_options_read_otherwise_is_no_problem() -> None:
     key = Key("Balance T", "staff officer", "person")
     items = [

@@ -23,6 +23,7 @@ from longfold_training.demo.placing import Plan
 from longfold_training.demo.sentences import Fact, Passage
 from longfold_training.demo.story import Key, attribute_like, last_values, name_of
 from longfold_training.demo.words import Attribute, attribute, attributes
+from longfold_training.errors import RecipeError
 
 Family = Literal["single", "update", "choice", "absent", "list", "count", "hops"]
 FAMILIES: tuple[Family, ...] = ("single", "update", "choice")
@@ -30,6 +31,8 @@ FAMILIES: tuple[Family, ...] = ("single", "update", "choice")
 SEVERAL: tuple[Family, ...] = ("list", "count", "hops")
 """The families whose answer rests on several facts."""
 _UNSEEN_QUESTIONS = 0.25
+_DRAWS = 200
+"""Until a document is short enough. Lists are the longest: at 112 tokens one in four is, at 240 nine in ten."""
 
 
 def value_of(memory: str) -> str:
@@ -56,7 +59,7 @@ class Item:
 @dataclass(frozen=True, slots=True)
 class Document:
     chunks: tuple[str, ...]
-    """The text in stretches that fit the token budget; a service cuts it by rules of its own."""
+    """The text in stretches of about the same length; a service cuts it by rules of its own."""
     items: tuple[Item, ...]
 
     @property
@@ -86,12 +89,36 @@ def generate(
     material: Material | None = None,
     density: float = 0.8,
 ) -> Document:
-    """A document of `chunks` stretches of at most `chunk_tokens` tokens (by `count`), with `per_family` questions of
-    each family.
+    """A document of at most `chunks` x `chunk_tokens` tokens (by `count`), with `per_family` questions of each family.
 
     density: mean number of distracting passages a stretch has, most of them near misses of what is asked.
+
+    A stretch is filled up to `chunk_tokens`; one that many statements fall into is longer. Raises `RecipeError` where
+    so much is asked that no document is short enough.
     """
-    material = material or Material()
+    for _ in range(_DRAWS):
+        document = _drawn(rng, chunks, count, chunk_tokens, per_family, families, material or Material(), density)
+        if count(document.text) <= chunks * chunk_tokens:
+            return document
+        # From itself, so that the documents that are drawn from `rng` behind it stay what they are.
+        rng = Random(document.text)
+    raise RecipeError(
+        f"{per_family} of each of {', '.join(families)} find no room in a document of {chunks * chunk_tokens} tokens: "
+        "ask for fewer, or give it more chunks or longer ones"
+    )
+
+
+def _drawn(
+    rng: Random,
+    chunks: int,
+    count: Callable[[str], int],
+    chunk_tokens: int,
+    per_family: int,
+    families: Sequence[Family],
+    material: Material,
+    density: float,
+) -> Document:
+    """As `generate`, of whatever length it comes to."""
     plan: Plan = [[] for _ in range(chunks)]
     asked: list[_Placed] = []
     for family in families:
@@ -181,7 +208,7 @@ def _distraction(rng: Random, key: Key, wanted: Attribute, material: Material) -
 def _write(
     rng: Random, passages: Sequence[Passage], budget: int, count: Callable[[str], int], material: Material
 ) -> str:
-    """Passages among running text, at most `budget` tokens; passages always stay, text is dropped to fit."""
+    """Passages among running text that fills what they leave of `budget` tokens; passages always stay."""
     pieces: list[tuple[str, bool]] = [(passage.text, passage.line) for passage in passages]
     room = budget - count(" \n".join(text for text, _ in pieces)) - 2 * len(pieces) - 8
     filling: list[tuple[str, bool]] = []

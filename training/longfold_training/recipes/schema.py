@@ -264,10 +264,15 @@ class Problems(Stage):
     start: Path
     """Policy folder whose tokenizer counts the chunks."""
     families: Annotated[tuple[str, ...], Field(min_length=1)] = ("single", "update", "choice")
+    families_at_once: Count | None = None
+    """Families that share a document. A short one has no room for all: the statements that one question of each of six
+    rests on fill 300 tokens. None: all share every document."""
     chunks: tuple[Count, Count] = (2, 8)
     """Fewest and most chunks of a document."""
     chunk_tokens: Count = 256
+    """As many for each chunk are the most that a document has."""
     documents: Count = 64
+    """Of those families that share one; the others have as many of their own."""
     per_family: Count = 1
     """Questions of each family on a document."""
     split: Literal["train", "heldout"] = "train"

@@ -37,19 +37,21 @@ def problems(recipe: Problems, out: Path, *, resume: bool, watch: Watch) -> Path
         return out / "problems.jsonl"
     tokens = load_tokens(recipe.start / "tokenizer.json")
     rng = Random(f"problems/{recipe.seed}/{recipe.split}/{recipe.templates}")
+    together = recipe.families_at_once or len(families)
+    sharing = [families[first : first + together] for first in range(0, len(families), together)] * recipe.documents
     lines = []
-    for number in range(recipe.documents):
+    for number, asked in enumerate(sharing):
         document = generate(
             rng,
             chunks=rng.randint(*recipe.chunks),
             count=tokens.count,
             chunk_tokens=recipe.chunk_tokens,
             per_family=recipe.per_family,
-            families=families,
+            families=asked,
             material=Material(split=recipe.split, templates=recipe.templates),
         )
         lines += [problem.model_dump_json() + "\n" for problem in of_document(document, f"{recipe.seed}-{number}")]
-        watch(number + 1, recipe.documents, "documents")
+        watch(number + 1, len(sharing), "documents")
     return folder.write("problems.jsonl", "".join(lines))
 
 
