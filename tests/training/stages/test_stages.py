@@ -11,7 +11,9 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from email.message import Message
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import count
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -20,15 +22,16 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from longfold_agent import VLLMEngine
 from longfold_agent.profiles.demo import KEEP
 from longfold_training.demo.documents import Document, Item
 from longfold_training.demo.story import Key
 from longfold_training.engines.local.policy import LocalPolicy
-from longfold_training.errors import CheckpointError, DataError, DivergedError, RecipeError, StorageError
+from longfold_training.errors import CheckpointError, DataError, DivergedError, RecipeError, RolloutError, StorageError
 from longfold_training.problems import load as read_problems
 from longfold_training.recipes import load
-from longfold_training.rewards import validate
-from longfold_training.stages import missing, run
+from longfold_training.rewards import judge, validate
+from longfold_training.stages import missing, reading, run
 from longfold_training.stages.problems import of_document
 
 Bigram = Callable[[Mapping[str, Mapping[str, float]]], Path]
@@ -402,6 +405,47 @@ def test_a_served_policy_is_asked_where_the_recipe_names_one(
     assert len(seeds) == 4 * 6 and len(asked) == 4 * 6 * 3
     assert sum(sum(one["rewards"]) for one in measured) == sum(seed % 2 for seed in seeds) > 0
     assert {body["temperature"] for body in asked} == {0.7}
+
+
+def test_a_reply_that_is_lost_after_minutes_is_asked_for_again(
+    bigram: Bigram, letters: Letters, serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = letters(1)
+    problem = json.loads(data.read_text())
+    data.write_text(json.dumps(problem | {"gold": {"rule": "cover", "answers": ["Alpha"]}}))
+    # Between two looks at it two minutes pass.
+    for module in (reading, judge):
+        monkeypatch.setattr(module, "VLLMEngine", partial(VLLMEngine, clock=count(0, 120).__next__))
+    asked: list[str] = []
+
+    def said(_: Message, body: dict[str, Any]) -> dict[str, Any]:
+        asked.append("judge" if "messages" in body else "policy")
+        if asked.count(asked[-1]) == 1:
+            raise ConnectionAbortedError
+        usage = {"prompt_tokens": 1, "completion_tokens": 1}
+        if "messages" in body:
+            message = {"role": "assistant", "content": "[[NO]]"}
+            return {"choices": [{"index": 0, "message": message, "finish_reason": "stop"}], "usage": usage}
+        reads = body["prompt"].endswith("<out>")
+        choice = {
+            "text": "<keep>" if reads else "B", "finish_reason": "stop", "token_ids": [KEEP if reads else ord("B")],
+            "prompt_token_ids": [1], "logprobs": {"token_logprobs": [0.0]}, "stop_reason": KEEP if reads else None,
+        }  # fmt: skip
+        return {"choices": [choice], "usage": usage}
+
+    url = serve(said)
+    settings = [f"start={bigram({})}", f"data={data}", f"url={url}", f"judge.url={url}", "limits.chunk_tokens=64"]
+    assert run(load("demo/evaluate", settings), tmp_path / "run") is not None
+    assert asked.count("policy") == 4 and asked.count("judge") == 2
+
+
+def test_a_policy_that_nothing_serves_is_told(
+    bigram: Bigram, letters: Letters, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "START", 0.0)
+    settings = [f"start={bigram({})}", f"data={letters()}", "url=http://127.0.0.1:9"]
+    with pytest.raises(RolloutError, match="no policy is served at http://"):
+        run(load("demo/evaluate", settings), tmp_path / "run")
 
 
 def test_select_keeps_what_can_still_teach(bigram: Bigram, letters: Letters, tmp_path: Path) -> None:

@@ -53,6 +53,9 @@ DECOY = "Quarnelith Obvane, item 40417-K"
 """A reference that no honest answer agrees with."""
 LONGEST = 8_000
 """Characters of an answer that is judged; a longer one is no answer but a dump of the memory, and gets NO."""
+PATIENCE = 1_500.0
+"""Seconds after which nothing is asked once more: 600 for a reply that is lost at its end, 900 for what serves the
+judge to come back."""
 _TAGS = tuple(f"<{end}{name}>" for name in ("question", "reference", "candidate") for end in ("", "/"))
 _MARK = re.compile(r"\[\[\s*(YES|NO)\s*\]\]", re.IGNORECASE)
 
@@ -153,7 +156,7 @@ class Judge:
         key = os.environ.get(key_variable, "") if key_variable else ""
         if key_variable and not key:
             raise RecipeError(f"judge.api_key_variable: {key_variable} is not set in the environment of this process")
-        return cls(VLLMEngine(url, model=model, api_key=key), model, verdicts)
+        return cls(VLLMEngine(url, model=model, api_key=key, retry_seconds=PATIENCE), model, verdicts)
 
     async def decide(self, cases: Sequence[Case]) -> list[bool]:
         """Whether each answer is equivalent to one of its golds; equal cases are asked once.

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from longfold_agent import VLLMEngine
+from longfold_agent.errors import EngineError
 from longfold_agent.protocols import Engine, Profile
 from longfold_agent.route import Mode
 from longfold_agent.tokens import LoadedTokens
 from longfold_training.engines.local.policy import LocalPolicy
 from longfold_training.engines.local.sample import LocalEngine
-from longfold_training.errors import DataError
+from longfold_training.errors import DataError, RolloutError
 from longfold_training.policy_folder import weights_hash
 from longfold_training.problems import Problem, load
 from longfold_training.recipes import Dense, Evaluate, Judge, Lora, Reinforce, Select
@@ -27,6 +28,8 @@ ReadingRecipe = Reinforce | Evaluate | Select
 
 LONGEST_REPLY = 7_200.0
 """Seconds that a served policy has for one: 50K tokens at seven a second."""
+START = 900.0
+"""Seconds that a served policy has to come up, at the beginning or after a loss."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +117,9 @@ async def collector(
     )
     engine: Engine
     if isinstance(policy, str):
-        engine = VLLMEngine(policy, timeout=LONGEST_REPLY)
+        await _comes_up(policy)
+        # Counted from a call's begin: what is lost at a long reply's end is asked for once more, too.
+        engine = VLLMEngine(policy, timeout=LONGEST_REPLY, retry_seconds=LONGEST_REPLY + START)
     else:
         engine = LocalEngine(policy, tokens_at_once=recipe.tokens_at_once)
     try:
@@ -127,6 +132,17 @@ async def collector(
                 exploration=exploration,
                 memory=None if dense is None else MemoryRewards(dense.held, dense.kept, dense.valid),
             )
+    finally:
+        await engine.aclose()
+
+
+async def _comes_up(url: str) -> None:
+    """Waits until something serves at `url`. Raises `RolloutError` where nothing does in time, as at a wrong one."""
+    engine = VLLMEngine(url, retry_seconds=START)
+    try:
+        await engine.window()
+    except EngineError as error:
+        raise RolloutError(f"no policy is served at {url}: {error}") from error
     finally:
         await engine.aclose()
 
