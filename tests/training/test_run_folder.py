@@ -70,6 +70,20 @@ def test_other_settings_or_inputs_do_not_go_on(tmp_path: Path, recipe: Recipe) -
         open_run(tmp_path, recipe, "two", resume=True)
 
 
+def test_settings_that_decide_no_result_may_be_others(tmp_path: Path) -> None:
+    judge = ["judge.url=http://one/v1", "judge.model=wise"]
+    begun(tmp_path, load("demo/memory", judge))
+    free = ["tokens_at_once=8192", "gradient_checkpointing=true", "device=cpu", "checkpoint_every=1"]
+    free += ["judge.url=http://two/v1", "judge.api_key_variable=KEY"]
+    other = load("demo/memory", [*judge, *free])
+    assert open_run(tmp_path, other, "one", resume=True).goes_on
+    assert json.loads((tmp_path / "config.json").read_text())["recipe"] == other.model_dump(mode="json")
+    with pytest.raises(CheckpointError, match=r"other settings \(recipe.judge.model\)"):
+        open_run(tmp_path, load("demo/memory", ["judge.url=http://one/v1", "judge.model=wiser"]), "one", resume=True)
+    with pytest.raises(CheckpointError, match=r"other settings \(recipe.judge\)"):
+        open_run(tmp_path, load("demo/memory"), "one", resume=True)
+
+
 def test_what_is_finished_stays_for_the_same_inputs_only(tmp_path: Path, recipe: Recipe) -> None:
     assert not open_run(tmp_path, recipe, "one", resume=True).finished
     (tmp_path / "policy").mkdir()

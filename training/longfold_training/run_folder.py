@@ -23,6 +23,14 @@ from longfold_training.errors import CheckpointError, StorageError
 from longfold_training.folders import whole_file
 from longfold_training.recipes import Recipe
 
+_FREE = frozenset(
+    f"recipe.{key}"
+    for key in (
+        "tokens_at_once", "gradient_checkpointing", "device", "checkpoint_every", "url", "judge.url",
+        "judge.api_key_variable",
+    )
+)  # fmt: skip
+"""Settings that decide no result: where and how fast it is made, and how often it is kept."""
 _PACKAGES = ("longfold-training", "torch", "transformers", "peft")
 
 
@@ -30,7 +38,7 @@ class RunFolder:
     """The folder of one run of one recipe.
 
     inputs: identities of what the recipe only names (hashes of data, tokenizer and weights, the profile's version). A
-    run goes on only with the same recipe and the same inputs.
+    run goes on only with the same inputs and the same recipe, but for the settings that decide no result.
     result: what is there when the run has ended, within the folder. A file that is there is removed when the run begins
     anew, so that nobody takes it for this run's; a policy is not.
 
@@ -125,7 +133,7 @@ class RunFolder:
             before: Mapping[str, Any] = json.loads((self.folder / "config.json").read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise CheckpointError(f"cannot read {self.folder / 'config.json'}, so the run cannot go on") from error
-        differing = sorted(_differences(before, settings))
+        differing = sorted(set(_differences(before, settings)) - _FREE)
         inputs = [name.removeprefix("inputs.") for name in differing if name.startswith("inputs.")]
         own = [name for name in differing if not name.startswith("inputs.")]
         told = [f"other settings ({', '.join(own)})"] if own else []
