@@ -305,6 +305,26 @@ def test_a_disk_that_takes_no_more_leaves_no_policy(bigram: Bigram, tmp_path: Pa
     assert run(load("demo/export", [f"start={start}"]), tmp_path / "export") is not None
 
 
+def test_a_mixture_of_experts_keeps_the_names_of_its_tensors(bigram: Bigram, tmp_path: Path) -> None:
+    """In memory its experts are one tensor a layer; in a policy folder each has its own."""
+    from transformers import Qwen3MoeConfig, Qwen3MoeForCausalLM
+
+    start, base = bigram({}), tmp_path / "base"
+    shutil.copytree(start, base, ignore=shutil.ignore_patterns("*.safetensors", "config.json"))
+    config = Qwen3MoeConfig(
+        vocab_size=json.loads((start / "config.json").read_text())["vocab_size"], hidden_size=16, intermediate_size=16,
+        moe_intermediate_size=8, num_hidden_layers=1, num_attention_heads=1, num_key_value_heads=1, head_dim=8,
+        num_experts=4, num_experts_per_tok=2, max_position_embeddings=64,
+    )  # fmt: skip
+    Qwen3MoeForCausalLM(config).save_pretrained(base)
+    assert "model.layers.0.mlp.experts.3.up_proj.weight" in weights(base)
+    exported = run(load("demo/export", [f"start={base}"]), tmp_path / "export")
+    saved = LocalPolicy(base, device="cpu").save(tmp_path / "saved")
+    assert exported is not None and same(exported, base) and same(saved, base)
+    sources = f'sources=["{exported}", "{saved}"]'
+    assert run(load("demo/merge", [f"base={base}", sources]), tmp_path / "merge") is not None
+
+
 Answer = Callable[[Message, dict[str, Any]], dict[str, Any]]
 Serve = Callable[[Answer], str]
 

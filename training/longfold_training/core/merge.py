@@ -32,7 +32,8 @@ With topk = 1 both are the same."""
 _INDEX = "model.safetensors.index.json"
 _SINGLE = "model.safetensors"
 _WEIGHTS = (".safetensors", ".bin", ".pt", ".pth")
-_MERGED = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
+PLAIN = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
+"""Types of weights that are not quantised."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,8 +177,8 @@ def merge(
     for folder in folders:
         _same_tokenizer(base, folder)
     with ExitStack() as opened:
-        ancestor = _Weights(base, opened)
-        experts = [_Weights(folder, opened) for folder in folders]
+        ancestor = StoredWeights(base, opened)
+        experts = [StoredWeights(folder, opened) for folder in folders]
         for expert in experts:
             ancestor.agree(expert)
         with whole_folder(out) as part:
@@ -188,12 +189,12 @@ def merge(
                     merged[name] = tally.add(name, ancestor[name], [expert[name] for expert in experts], topk, masking)
                     if progress is not None:
                         progress(tally.done, tally.tensors)
-                _save(merged, part / file)
-            _copy_rest(base, part, tally.widest)
+                save_shard(merged, part / file)
+            copy_rest(base, part, tally.widest)
     return tally.report(out)
 
 
-class _Weights:
+class StoredWeights:
     """The tensors of a policy folder, read when asked for."""
 
     def __init__(self, folder: Path, opened: ExitStack) -> None:
@@ -220,7 +221,7 @@ class _Weights:
             found.setdefault(file, []).append(name)
         return found
 
-    def agree(self, other: _Weights) -> None:
+    def agree(self, other: StoredWeights) -> None:
         differing = sorted(set(self.files) ^ set(other.files))
         if differing:
             raise CheckpointError(
@@ -249,7 +250,7 @@ class _Tally:
 
     def add(self, name: str, base: Tensor, sources: Sequence[Tensor], topk: float, masking: Masking) -> Tensor:
         self.done += 1
-        if base.dtype not in _MERGED or any(source.dtype not in _MERGED for source in sources):
+        if base.dtype not in PLAIN or any(source.dtype not in PLAIN for source in sources):
             if any(source.dtype != base.dtype or not torch.equal(source, base) for source in sources):
                 raise CheckpointError(f"{name} is of type {base.dtype} and differs; merge before quantising")
             return base
@@ -319,14 +320,16 @@ def _vocabulary(file: Path) -> Any:
     return model.get("vocab"), merges, added
 
 
-def _save(tensors: dict[str, Tensor], file: Path) -> None:
+def save_shard(tensors: dict[str, Tensor], file: Path) -> None:
+    """Write one file of a policy's weights. Raises `StorageError`."""
     try:
         save_file(tensors, file, metadata={"format": "pt"})
     except SafetensorError as error:
         raise StorageError(f"cannot write {file}: {error}") from error
 
 
-def _copy_rest(base: Path, part: Path, dtype: torch.dtype | None) -> None:
+def copy_rest(base: Path, part: Path, dtype: torch.dtype | None) -> None:
+    """Copy everything beside the weights, and name their type in config.json."""
     for file in sorted(base.iterdir()):
         if file.is_file() and file.suffix not in _WEIGHTS and not file.name.endswith(".bin.index.json"):
             shutil.copyfile(file, part / file.name)

@@ -15,6 +15,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
+from transformers.core_model_loading import revert_weight_conversion
 from transformers.utils.logging import disable_progress_bar
 
 from longfold_training.core.entropy import token_entropies, token_logprobs
@@ -205,9 +206,16 @@ class LocalPolicy:
         return write_policy(folder, self.weights(), like=self.folder, dtype=torch.float32)
 
     def weights(self) -> dict[str, Tensor]:
-        """All weights by name, on the CPU, tied ones once. With adapters, see `save`."""
+        """All weights by the name under which the folder stores them, on the CPU, tied ones once. With adapters, see
+        `save`."""
         model = self.model if self._adapted is None else self._adapted.merge_and_unload()
-        return {name: weight.detach().cpu() for name, weight in model.named_parameters()}
+        loaded = {name: weight.detach().cpu() for name, weight in model.named_parameters()}
+        # The experts of a mixture are one tensor in memory, of which each becomes a piece that is written alone.
+        stored: dict[str, Tensor] = revert_weight_conversion(model, loaded)
+        return {
+            name: weight if weight.untyped_storage().nbytes() == weight.nbytes else weight.clone()
+            for name, weight in stored.items()
+        }
 
 
 def write_policy(folder: Path, weights: dict[str, Tensor], *, like: Path, dtype: torch.dtype) -> Path:
