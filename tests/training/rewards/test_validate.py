@@ -35,6 +35,19 @@ def test_the_table_knows_each_rule(problems: list[Problem]) -> None:
     assert "all options" not in table["exact"]
 
 
+@pytest.mark.parametrize(
+    ("question", "gold"),
+    [
+        ("What was the total?", Number(value="1234567")),
+        ("What was the total?", Number(value="1.234567 million")),
+        ("What was the total?", Number(value="1,234,567", tolerance=0.95)),
+        ("How many of the 1,234,567?", Number(value="7")),
+    ],
+)
+def test_the_number_that_is_wrong_is_not_the_right_one(question: str, gold: Number) -> None:
+    assert validate([Problem(id="one", task="t", question=question, documents=(Text(text="x"),), gold=gold)]) == 1
+
+
 def test_data_whose_rule_rewards_the_wrong_thing_is_refused() -> None:
     def bad(name: str, question: str, gold: Exact | Cover | Number) -> Problem:
         return Problem(id=name, task="t", question=question, documents=(Text(text="x"),), gold=gold)

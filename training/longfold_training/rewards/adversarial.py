@@ -3,8 +3,10 @@ scoring."""
 
 from __future__ import annotations
 
+from itertools import count
 from typing import TYPE_CHECKING
 
+from longfold_training.rewards.numbers import quantities
 from longfold_training.rewards.rules import Choice, Cover, Number
 
 if TYPE_CHECKING:
@@ -46,5 +48,9 @@ def adversarial(problem: Problem) -> dict[str, str]:
             answers["all values stated"] = "The answer is " + " or ".join((*wrong, gold.answers[0]))
         case Number(value=value):
             answers["all numbers"] = f"{value}, " + ", ".join(map(str, range(10)))
-            answers["all numbers stated"] = f"The answer is {value} or 1234567."
+            # Wrong within any tolerance, and not in the question, whose numbers do not count.
+            candidates = (str(1234567 * 10**more) for more in count())
+            given = quantities(question)
+            other = next(each for each in candidates if quantities(each)[0] not in given and not gold.score("", each))
+            answers["all numbers stated"] = f"The answer is {value} or {other}."
     return answers
