@@ -2,13 +2,16 @@
 
 Names, values, filler and sentence templates are held out from training; `--attributes heldout` takes attribute
 phrases never seen in training as well. Answers are compared but for case, outer spaces, a final full stop and the
-order of what is listed.
+order of what is listed. `--layout marked` breaks every line at 72 columns and sets the asked values in bold, as
+Markdown has it.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import re
+import textwrap
 from collections import Counter
 from random import Random
 
@@ -17,6 +20,7 @@ from rich.progress import track
 from service import TOKENIZER, real_engine, stack
 
 from longfold_agent import load_tokens
+from longfold_agent.profiles.demo import BETWEEN
 from longfold_client import AsyncClient
 from longfold_client.types import DocumentInfo, Mode
 from longfold_training.demo.documents import FAMILIES, SEVERAL, Document, Item, generate
@@ -43,6 +47,14 @@ def documents(options: argparse.Namespace) -> list[Document]:
     ]  # fmt: skip
 
 
+def marked(document: Document) -> str:
+    """The document's text as a Markdown file in lines of 72 columns, in bold what its questions ask for."""
+    values = {value for item in document.items for memory in item.memories for value in memory.split(BETWEEN) if value}
+    longest_first = "|".join(re.escape(value) for value in sorted(values, key=len, reverse=True))
+    text = re.sub(rf"(?<!\w)({longest_first})(?!\w)", r"**\1**", document.text)
+    return "\n".join(textwrap.fill(line, 72, break_on_hyphens=False) for line in text.split("\n"))
+
+
 async def ask(client: AsyncClient, document: DocumentInfo, item: Item) -> tuple[str, bool, str, int]:
     """Family, whether the answer is right, a line about it when it is wrong, and the number of steps."""
     job = await client.wait((await client.submit(item.question, [document], mode=Mode.FOLD)).id)
@@ -62,7 +74,8 @@ async def measure(options: argparse.Namespace) -> int:
         settings = {"worker_concurrency": 12, "speculation": 0}
         async with stack(engine, profile="demo", **settings) as running, AsyncClient(running.url) as client:
             for number in track(range(len(made)), description="reading"):
-                uploaded = await client.upload(made[number].text.encode(), title=f"document {number}")
+                text = marked(made[number]) if options.layout == "marked" else made[number].text
+                uploaded = await client.upload(text.encode(), title=f"document {number}")
                 replies = await asyncio.gather(*(ask(client, uploaded, item) for item in made[number].items))
                 for family, ok, said, read in replies:
                     asked[family] += 1
@@ -77,6 +90,8 @@ async def measure(options: argparse.Namespace) -> int:
     name = f"demo_policy_{options.chunks}x{options.size}_{options.templates}_{options.attributes}"
     if tuple(options.families) != FAMILIES:
         name += "_" + "_".join(options.families)
+    if options.layout != "plain":
+        name += f"_{options.layout}"
     return report(name, [*rows, Row("steps", steps, "steps")], seed=options.seed, wrong=wrong[:60])
 
 
@@ -88,6 +103,7 @@ def main() -> int:
     parser.add_argument("--attributes", choices=("seen", "heldout"), default="seen")
     parser.add_argument("--families", nargs="+", choices=FAMILIES + SEVERAL, default=FAMILIES)
     parser.add_argument("--templates", choices=("everyday", "heldout", "grammar"), default="everyday")
+    parser.add_argument("--layout", choices=("plain", "marked"), default="plain")
     parser.add_argument("--seed", type=int, default=1)
     return asyncio.run(measure(parser.parse_args()))
 

@@ -28,6 +28,7 @@ from longfold_agent.errors import InvalidReply, Unsupported
 from longfold_agent.neutralise import neutralise
 from longfold_agent.profiles import lexicon, placeholders
 from longfold_agent.profiles.choices import LETTERS, options_in, split_question
+from longfold_agent.profiles.layout import without_layout
 from longfold_agent.profiles.placeholders import Placeholders
 from longfold_agent.protocols import Budgets, Tokens
 from longfold_agent.types import (
@@ -213,7 +214,7 @@ def shown(question: str, memory: str, plan: str) -> Shown:
 
     Special tokens in it are neutralised.
     """
-    question, plan = _line(question), _line(plan)
+    question, plan = _line(without_layout(question)), _line(plan)
     if placeholders.asks_for_several(question):
         return Shown(question, _line(one_line(memory)), plan, "")
     if seeks(plan):
@@ -237,7 +238,7 @@ KEEP_BIAS = 0.0
 """Added to the logit of <keep>: a false write can spoil the memory of a long reading, a missed fact costs one fact."""
 RETRY_TEMPERATURE = 0.5
 """A retry at temperature 0 would repeat the bad reply."""
-PARSER = 9
+PARSER = 10
 """Raised with every change of the parsing rules, so that no state is continued under other rules than it was begun."""
 NOTICE = (
     "Answered by the demo policy, a model of four million parameters that only looks up stated attributes of named "
@@ -284,7 +285,7 @@ class DemoProfile:
     def render(self, call: Call, text: str = "") -> Prompt:
         seen = shown(call.question, call.memory, call.plan)
         if call.kind is CallKind.READ:
-            return Prompt(render_read(seen.question, seen.memory, seen.plan, neutralise(text, SPECIALS)))
+            return Prompt(render_read(seen.question, seen.memory, seen.plan, _text(text)))
         options = [_line(option) for option in options_in(call.instructions)]
         return Prompt(render_answer(seen.question, options, seen.memory))
 
@@ -325,7 +326,7 @@ class DemoProfile:
             return Update(UpdateKind.KEEP)
         if completion.finish_reason == "length" and not reply.endswith(SPECIALS[EOS]):
             return _invalid("cut by the output limit")
-        words = read_words(seen.question, seen.memory, neutralise(text, SPECIALS))
+        words = read_words(seen.question, seen.memory, _text(text))
         parsed = None if completion.stop_reason == KEEP else parse_update(words, reply, seen.memory)
         if parsed is None:
             return _invalid("empty" if not reply else "not of the form <mem> memory<plan> plan")
@@ -336,7 +337,7 @@ class DemoProfile:
             return _invalid("plan over budget")
         if memory == seen.memory and plan == seen.plan:
             return Update(UpdateKind.KEEP)
-        if not supported(words, memory, seen.memory, neutralise(text, SPECIALS)):
+        if not supported(words, memory, seen.memory, _text(text)):
             return _invalid("the value does not stand in the text")
         return Update(UpdateKind.REWRITE, seen.taken(memory), plan, again=reads_again(seen.question, plan))
 
@@ -489,7 +490,12 @@ def _said(words: Placeholders, completion: Completion, options: Sequence[str]) -
 def _parts(query: Query, documents: Sequence[tuple[str, str]]) -> tuple[str, list[str], str]:
     """Question, options and the documents' joined texts for a single pass; titles are no part of what is read."""
     text = "\n\n".join(text for _, text in documents)
-    return _line(query.core), [_line(option) for option in options_in(query.instructions)], neutralise(text, SPECIALS)
+    return _line(without_layout(query.core)), [_line(option) for option in options_in(query.instructions)], _text(text)
+
+
+def _text(text: str) -> str:
+    """Untrusted text without special tokens and without layout, which was in no training."""
+    return neutralise(without_layout(text), SPECIALS)
 
 
 def _line(text: str) -> str:
