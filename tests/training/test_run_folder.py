@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import resource
+import struct
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -51,6 +55,7 @@ def test_a_resumed_run_takes_the_later_steps_again(tmp_path: Path, recipe: Recip
     assert again.goes_on and again.load() == {"step": 2}
     again.begin(2)
     again.record({"step": 3, "reward": 1.0})
+    again.close()
     rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert rows == [{"step": 1, "reward": 0.1}, {"step": 2, "reward": 0.2}, {"step": 3, "reward": 1.0}]
 
@@ -124,5 +129,49 @@ def test_a_checkpoint_that_is_none(tmp_path: Path, recipe: Recipe) -> None:
 def test_tensorboard_holds_the_same_figures(tmp_path: Path, recipe: Recipe) -> None:
     pytest.importorskip("tensorboardX")
     begun(tmp_path, recipe)
-    (events,) = (tmp_path / "tensorboard").iterdir()
-    assert events.read_bytes().count(b"reward") == 3
+    (file,) = (tmp_path / "tensorboard").iterdir()
+    first, *told = events(file)
+    assert first.file_version == "brain.Event:2"
+    found = [(event.step, event.summary.value[0].tag, event.summary.value[0].simple_value) for event in told]
+    assert found[1::2] == [(step, "reward", pytest.approx(step / 10)) for step in (1, 2, 3)]
+
+    # Of a resumed run it shows the steps that were taken again, and not those before.
+    file.rename(tmp_path / "tensorboard" / "events.out.tfevents.0")
+    again = open_run(tmp_path, recipe, "one", resume=True)
+    again.begin(2)
+    again.close()
+    (file,) = set((tmp_path / "tensorboard").iterdir()) - {tmp_path / "tensorboard" / "events.out.tfevents.0"}
+    _, began = events(file)
+    assert (began.step, began.session_log.status) == (3, began.session_log.START)
+
+
+def events(file: Path) -> list[Any]:
+    """Of a TensorBoard file: records of a length, its checksum, the event and its checksum."""
+    parse = import_module("tensorboardX.proto.event_pb2").Event.FromString
+    data, found = file.read_bytes(), []
+    while data:
+        (size,) = struct.unpack("<Q", data[:8])
+        found.append(parse(data[12 : 12 + size]))
+        data = data[16 + size :]
+    return found
+
+
+def test_a_disk_that_fills_under_tensorboard_is_told(tmp_path: Path, recipe: Recipe) -> None:
+    pytest.importorskip("tensorboardX")
+    run = open_run(tmp_path, recipe, "one")
+    run.begin(0)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    # The event file is longer than the rows, so it meets the limit first.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4_000, hard))
+    try:
+        with pytest.raises(StorageError, match="cannot write the figures"):
+            for step in range(1, 100):
+                run.record({"step": step} | {f"figure/{number}": 0.5 for number in range(20)})
+        run.close()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert (tmp_path / "metrics.jsonl").stat().st_size < 4_000
+    again = open_run(tmp_path, recipe, "one")
+    again.begin(0)
+    again.record({"step": 1})
+    again.close()

@@ -12,12 +12,14 @@ import json
 import os
 import platform
 import subprocess
+import time
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from importlib import import_module, metadata
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any, Protocol
+from typing import Any
 
 from longfold_training.errors import CheckpointError, StorageError
 from longfold_training.folders import whole_file
@@ -54,7 +56,7 @@ class RunFolder:
         made = folder / result
         self.finished = resume and made.exists()
         """Whether there is nothing left to do."""
-        self._tensorboard: _Writer | None = None
+        self._tensorboard: _Events | None = None
         settings = {"recipe": recipe.model_dump(mode="json"), "inputs": dict(inputs)}
         self.goes_on = self._checkpoint.exists()
         if self.goes_on and not resume:
@@ -88,7 +90,10 @@ class RunFolder:
         lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
         kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
         self.write("metrics.jsonl", "".join(kept))
-        self._tensorboard = _tensorboard(self.folder / "tensorboard", step + 1)
+        try:
+            self._tensorboard = _tensorboard(self.folder / "tensorboard", step + 1)
+        except OSError as error:
+            raise StorageError(f"cannot write the figures of {self.folder}: {error.strerror}") from error
 
     def record(self, row: Mapping[str, float]) -> None:
         """Append one step's figures; `row["step"]` numbers it. Raises `StorageError`."""
@@ -96,9 +101,7 @@ class RunFolder:
             with (self.folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
                 file.write(json.dumps(row, ensure_ascii=False) + "\n")
             if self._tensorboard is not None:
-                for name, value in row.items():
-                    self._tensorboard.add_scalar(name, value, int(row["step"]))
-                self._tensorboard.flush()
+                self._tensorboard.add(row)
         except OSError as error:
             raise StorageError(f"cannot write the figures of {self.folder}: {error.strerror}") from error
 
@@ -125,7 +128,9 @@ class RunFolder:
 
     def close(self) -> None:
         if self._tensorboard is not None:
-            self._tensorboard.close()
+            # What could not be written was told when it was recorded.
+            with suppress(OSError):
+                self._tensorboard.close()
 
     def _same(self, settings: Mapping[str, Any]) -> Mapping[str, Any]:
         """The config.json the run was begun with."""
@@ -145,20 +150,44 @@ class RunFolder:
         return before
 
 
-class _Writer(Protocol):
-    def add_scalar(self, tag: str, scalar_value: float, global_step: int) -> None: ...
-    def flush(self) -> None: ...
-    def close(self) -> None: ...
+class _Events:
+    """An event file of TensorBoard from step `first` on; what files before it hold of these steps is hidden.
+
+    Written at once: tensorboardX's SummaryWriter leaves that to a thread, which a full disk ends, and then waits for
+    it. Every method raises `OSError`.
+    """
+
+    def __init__(self, folder: Path, first: int) -> None:
+        self._protocol = import_module("tensorboardX.proto.event_pb2")
+        self._scalar = import_module("tensorboardX.summary").scalar
+        resumed = folder.exists()
+        folder.mkdir(exist_ok=True)
+        name = folder / f"events.out.tfevents.{int(time.time())}.{platform.node()}"
+        self._file = import_module("tensorboardX.record_writer").RecordWriter(str(name))
+        self._write(file_version="brain.Event:2")
+        if resumed:
+            began = self._protocol.SessionLog(status=self._protocol.SessionLog.START)
+            self._write(step=first, session_log=began)
+
+    def add(self, row: Mapping[str, float]) -> None:
+        for name, value in row.items():
+            self._write(step=int(row["step"]), summary=self._scalar(name, value))
+        self._file.flush()
+
+    def close(self) -> None:
+        self._file.close()
+
+    def _write(self, **event: Any) -> None:
+        self._file.write(self._protocol.Event(wall_time=time.time(), **event).SerializeToString())
 
 
-def _tensorboard(folder: Path, first: int) -> _Writer | None:
-    """Event files from step `first` on, or None where the optional tensorboardX is missing."""
+def _tensorboard(folder: Path, first: int) -> _Events | None:
+    """None where the optional tensorboardX is missing."""
     try:
-        module = import_module("tensorboardX")
+        import_module("tensorboardX")
     except ModuleNotFoundError:
         return None
-    writer: _Writer = module.SummaryWriter(str(folder), purge_step=first if folder.exists() else None)
-    return writer
+    return _Events(folder, first)
 
 
 def _differences(before: Any, now: Mapping[str, Any], place: str = "") -> list[str]:
