@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from longfold_training.errors import RecipeError
-from longfold_training.recipes import Merge, Reinforce, load, shipped
+from longfold_training.recipes import Evaluate, Merge, Reinforce, load, shipped
 
 MEMORY = 'kind = "reinforce"\nstart = "a"\ndata = "b"\nprofile = "demo"\nreading = "fold"\n'
 
@@ -68,6 +68,8 @@ def test_all_stages_of_the_paper_are_there() -> None:
         ("optimiser.learning_rate=2", "optimiser.learning_rate: Input should be less than or equal to 1"),
         ("limits.output_tokens=9", "limits.output_tokens belongs to"),
         ("profile=gpt", "profile: "),
+        ("judge.url=judge:8000", "judge.url: Value error, a base URL is http://host:port or https://host, not"),
+        ("judge.url=http://judge:80a", "judge.url: Value error, Port could not be cast"),
         ("kind=train", "kind: must be one of reinforce, evaluate, select, merge, problems, export, not 'train'"),
         ("aepo", "'aepo' is no setting: write KEY=VALUE"),
         ("a..b=1", "'a..b=1' is no setting"),
@@ -78,6 +80,13 @@ def test_a_mistake_is_told_with_its_place(recipe: Path, setting: str, told: str)
     with pytest.raises(RecipeError) as error:
         load(str(recipe), [setting])
     assert told in str(error.value)
+
+
+@pytest.mark.parametrize("url", ["gpu:8000", "http://", "//gpu:8000", "http://gpu:99999"])
+def test_a_policy_is_served_at_a_url(url: str) -> None:
+    assert isinstance(load("4b/evaluate", ["url=https://gpu/v1"]), Evaluate)
+    with pytest.raises(RecipeError, match="url: Value error, "):
+        load("4b/evaluate", [f"url={url}"])
 
 
 def test_a_single_pass_has_no_memory_to_reward(recipe: Path) -> None:

@@ -8,12 +8,25 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0)]
+
+
+def _base(url: str) -> str:
+    parts = urlsplit(url)
+    # Reading the port is what checks it.
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0:
+        raise ValueError(f"a base URL is http://host:port or https://host, not {url!r}")
+    return url
+
+
+Url = Annotated[str, AfterValidator(_base)]
+UrlOrNone = Annotated[str, AfterValidator(lambda url: _base(url) if url else url)]
 
 
 class Section(BaseModel):
@@ -130,7 +143,7 @@ class Lora(Section):
 class Judge(Section):
     """The model that decides whether an answer means the gold answer, where no rule finds it."""
 
-    url: str
+    url: Url
     """Base URL of an OpenAI-compatible endpoint."""
     model: str = "openai/gpt-oss-120b"
     api_key_variable: str = ""
@@ -205,7 +218,7 @@ class Reinforce(Reading):
 class Attempting(Reading):
     """A stage that attempts questions and changes no weights."""
 
-    url: str = ""
+    url: UrlOrNone = ""
     """Base URL of a vLLM that serves `start`, for policies that one process does not hold or samples too slowly from;
     `precision`, `device` and `tokens_at_once` then mean nothing. "" samples in this process."""
 
