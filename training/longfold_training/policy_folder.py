@@ -20,9 +20,13 @@ def check_folder(folder: Path) -> Mapping[str, Any]:
         if not (folder / name).is_file():
             raise CheckpointError(f"{folder} is no policy folder: it has no {name}")
     try:
-        config: Mapping[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        config: object = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except OSError as error:
+        raise CheckpointError(f"cannot read the policy {folder}: {error.strerror}") from error
     except ValueError as error:
         raise CheckpointError(f"{folder / 'config.json'} is not JSON: {error}") from error
+    if not isinstance(config, dict):
+        raise CheckpointError(f"{folder / 'config.json'} is no configuration of a model: it holds no JSON object")
     return config
 
 

@@ -500,6 +500,10 @@ def test_a_policy_that_is_none_is_told(bigram: Bigram, letters: Letters, tmp_pat
     (start / "model.safetensors").write_bytes(b"no weights")
     with pytest.raises(CheckpointError, match="holds no policy that can be loaded"):
         run(load("demo/memory", [*LEARN, f"start={start}", f"data={data}"]), tmp_path / "run")
+    for said, message in (("[]", "holds no JSON object"), ('{"longfold_direct_tokens": "x"}', "a number of tokens")):
+        (start / "config.json").write_text(said)
+        with pytest.raises(CheckpointError, match=message):
+            run(load("demo/memory", [*LEARN, f"start={start}", f"data={data}"]), tmp_path / "run")
     (start / "config.json").unlink()
     with pytest.raises(CheckpointError, match="is no policy folder: it has no config"):
         run(load("demo/memory", [*LEARN, f"start={start}", f"data={data}"]), tmp_path / "run")
