@@ -491,6 +491,27 @@ def test_select_keeps_what_can_still_teach(bigram: Bigram, letters: Letters, tmp
     assert [json.loads(line)["task"] for line in made.read_text().splitlines()] == ["one", "two"]
 
 
+def test_select_counts_as_passed_what_the_recipe_says(bigram: Bigram, tmp_path: Path) -> None:
+    # The answer is always "AB": half of two texts' ratio, nothing of the other eight.
+    start, data = bigram({"<ans>": {"A": 12.0}, "A": {"B": 12.0}}), tmp_path / "problems.jsonl"
+    problems = [
+        {
+            "id": f"q{number}", "task": "one", "question": "Say it again.", "documents": [{"text": "Nothing."}],
+            "gold": {"rule": "ratio", "prefix": "A" if number < 2 else "Z", "text": "BBB"},
+        }
+        for number in range(10)
+    ]  # fmt: skip
+    data.write_text("".join(json.dumps(problem) + "\n" for problem in problems))
+    how = [f"start={start}", f"data={data}", "rule=balanced", "keep=4", "rollouts.group=2", *SURE]
+    kept = []
+    for passes in (0.5, 1.0):
+        made = run(load("demo/select", [*how, f"passes={passes}"]), tmp_path / str(passes))
+        assert made is not None
+        kept.append({json.loads(line)["id"] for line in made.read_text().splitlines()})
+    assert [len(ids) for ids in kept] == [4, 4]
+    assert {"q0", "q1"} <= kept[0] and not {"q0", "q1"} <= kept[1]
+
+
 def test_a_policy_that_is_none_is_told(bigram: Bigram, letters: Letters, tmp_path: Path) -> None:
     data, start = letters(), bigram({})
     recipe = load("demo/memory", [*LEARN, f"start={tmp_path / 'nowhere'}", f"data={data}"])

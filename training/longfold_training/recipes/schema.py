@@ -248,6 +248,9 @@ class Select(Attempting):
     """Questions of every task that are kept in any case, the hardest first, so that a balanced batch can be made of
     them (retrospective only). 0, as in the paper, ends in an error when nothing can teach any more."""
     bins: Annotated[int, Field(ge=2)] = 5
+    passes: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """The least reward that counts as a pass in pass@1 (balanced only). Lower it where rewards are shares, as those of
+    `ratio` are: hardly one of them is 1, and all its questions would lie in the hardest bin."""
 
     @model_validator(mode="after")
     def _counts(self) -> Self:

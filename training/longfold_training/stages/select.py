@@ -33,7 +33,9 @@ def select(recipe: Select, out: Path, *, resume: bool, watch: Watch) -> Path:
         return out / "problems.jsonl"
     measured = asyncio.run(_measure(recipe, material, policy_of(recipe), out, watch))
     if recipe.rule == "balanced":
-        drawn = balanced(measured, recipe.keep or len(measured), bins=recipe.bins, seed=recipe.seed)
+        drawn = balanced(
+            measured, recipe.keep or len(measured), bins=recipe.bins, passes=recipe.passes, seed=recipe.seed
+        )
     else:
         drawn = retrospective(measured, recipe.keep, seed=recipe.seed, least=recipe.least)
     kept = {question.question for question in drawn}
