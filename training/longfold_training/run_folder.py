@@ -4,6 +4,7 @@ config.json      the resolved recipe and what else decides the result: hashes of
 metrics.jsonl    one row a step
 tensorboard/     the same, where tensorboardX is installed
 checkpoint.pt    the state after some step; a run that dies while writing leaves the one before
+measured.jsonl   what a stage that changes no weights has so far; it goes when the result is there
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import os
 import platform
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from importlib import import_module, metadata
@@ -45,8 +46,8 @@ class RunFolder:
     anew, so that nobody takes it for this run's; a policy is not.
 
     Raises `CheckpointError` when there is a checkpoint or a policy and `resume` is false, or `resume` is true and the
-    recipe or the inputs differ from those that the checkpoint or the result comes from; `StorageError` when the folder
-    cannot be written.
+    recipe or the inputs differ from those that the checkpoint, the measurements or the result come from; `StorageError`
+    when the folder cannot be written.
     """
 
     def __init__(
@@ -58,8 +59,10 @@ class RunFolder:
         """Whether there is nothing left to do."""
         self._tensorboard: _Events | None = None
         settings = {"recipe": recipe.model_dump(mode="json"), "inputs": dict(inputs)}
-        self.goes_on = self._checkpoint.exists()
-        if self.goes_on and not resume:
+        if not resume and self._measured.exists():
+            self._measured.unlink()
+        self.goes_on = self._checkpoint.exists() or self._measured.exists()
+        if self._checkpoint.exists() and not resume:
             raise CheckpointError(f"{folder} holds a run that was begun; go on with --resume, or choose another folder")
         if made.is_dir() and not resume:
             raise CheckpointError(f"{made} exists already; choose another folder")
@@ -77,6 +80,10 @@ class RunFolder:
     @property
     def _checkpoint(self) -> Path:
         return self.folder / "checkpoint.pt"
+
+    @property
+    def _measured(self) -> Path:
+        return self.folder / "measured.jsonl"
 
     def write(self, name: str, text: str) -> Path:
         """Write a text file of the folder, whole or not at all. Raises `StorageError`."""
@@ -104,6 +111,30 @@ class RunFolder:
                 self._tensorboard.add(row)
         except OSError as error:
             raise StorageError(f"cannot write the figures of {self.folder}: {error.strerror}") from error
+
+    def measured(self) -> list[Any]:
+        """What `measure` has kept, in its order; a line that was not finished is dropped. Raises `StorageError`."""
+        if not self._measured.exists():
+            return []
+        lines = self._measured.read_text(encoding="utf-8").splitlines(keepends=True)
+        whole = [line for line in lines if line.endswith("\n")]
+        if len(whole) < len(lines):
+            self.write(self._measured.name, "".join(whole))
+        return [json.loads(line) for line in whole]
+
+    def measure(self, values: Iterable[Any]) -> None:
+        """Keep what took long to find, so that a run that is killed does not find it again. Raises `StorageError`."""
+        try:
+            with self._measured.open("a", encoding="utf-8") as file:
+                file.writelines(json.dumps(value) + "\n" for value in values)
+        except OSError as error:
+            raise StorageError(f"cannot write {self._measured}: {error.strerror}") from error
+
+    def finish(self, name: str, text: str) -> Path:
+        """`write` the result, and forget what it was made from. Raises `StorageError`."""
+        made = self.write(name, text)
+        self._measured.unlink(missing_ok=True)
+        return made
 
     def save(self, state: Mapping[str, Any]) -> None:
         """Write the checkpoint, whole or not at all. Raises `StorageError`; the one before is then still there."""

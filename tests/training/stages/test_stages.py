@@ -31,7 +31,7 @@ from longfold_training.errors import CheckpointError, DataError, DivergedError, 
 from longfold_training.problems import load as read_problems
 from longfold_training.recipes import load
 from longfold_training.rewards import judge, validate
-from longfold_training.stages import missing, reading, run
+from longfold_training.stages import missing, reading, run, select
 from longfold_training.stages.problems import of_document
 
 Bigram = Callable[[Mapping[str, Mapping[str, float]]], Path]
@@ -489,6 +489,44 @@ def test_select_keeps_what_can_still_teach(bigram: Bigram, letters: Letters, tmp
     made = run(load("demo/select", [*always, "least=1"]), tmp_path / "least")
     assert made is not None
     assert [json.loads(line)["task"] for line in made.read_text().splitlines()] == ["one", "two"]
+
+
+def test_a_killed_select_attempts_what_is_left(
+    bigram: Bigram, letters: Letters, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(select, "AT_ONCE", 2)
+    settings = [f"start={bigram({})}", f"data={letters(5)}", "limits.chunk_tokens=64", "rollouts.group=6", *SURE]
+    recipe, told = load("demo/select", [*settings, "least=1"]), list[int]()
+    whole, broken = run(recipe, tmp_path / "whole"), tmp_path / "broken"
+
+    class Killed(BaseException):
+        pass
+
+    def kill(done: int, total: int, note: str) -> None:
+        told.append(done)
+        if told == [2, 4]:
+            raise Killed
+
+    with pytest.raises(Killed):
+        run(recipe, broken, watch=kill)
+    with (broken / "measured.jsonl").open("a") as file:
+        file.write('{"id": "q4", "rew')
+    with pytest.raises(CheckpointError, match=r"other settings \(recipe.seed\)"):
+        run(recipe.model_copy(update={"seed": 1}), broken, resume=True)
+    resumed = run(recipe, broken, resume=True, watch=kill)
+    assert told == [2, 4, 5]
+    assert whole is not None and resumed is not None
+    for name in ("problems.jsonl", "rewards.jsonl"):
+        assert (broken / name).read_text() == (tmp_path / "whole" / name).read_text()
+    assert not (broken / "measured.jsonl").exists()
+    # Begun anew, nothing is left of what was measured before.
+    told.clear()
+    with pytest.raises(Killed):
+        run(recipe, broken, watch=kill)
+    told.clear()
+    with pytest.raises(Killed):
+        run(recipe, broken, watch=kill)
+    assert told == [2, 4]
 
 
 def test_select_counts_as_passed_what_the_recipe_says(bigram: Bigram, tmp_path: Path) -> None:

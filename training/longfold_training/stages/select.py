@@ -25,13 +25,14 @@ AT_ONCE = 16
 def select(recipe: Select, out: Path, *, resume: bool, watch: Watch) -> Path:
     """Attempt all problems of the data; returns `out`/problems.jsonl with those selected, in their order.
 
-    `out`/rewards.jsonl holds the rewards of every attempt. Raises `TrainingError`, also when nothing stays.
+    `out`/rewards.jsonl holds the rewards of every attempt. A resumed run attempts the problems that are left. Raises
+    `TrainingError`, also when nothing stays.
     """
     material = prepare(recipe)
     folder = RunFolder(out, recipe, material.inputs, result="problems.jsonl", resume=resume)
     if folder.finished:
         return out / "problems.jsonl"
-    measured = asyncio.run(_measure(recipe, material, policy_of(recipe), out, watch))
+    measured = asyncio.run(_measure(recipe, material, policy_of(recipe), folder, watch))
     if recipe.rule == "balanced":
         drawn = balanced(
             measured, recipe.keep or len(measured), bins=recipe.bins, passes=recipe.passes, seed=recipe.seed
@@ -42,21 +43,27 @@ def select(recipe: Select, out: Path, *, resume: bool, watch: Watch) -> Path:
     told = (json.dumps({"id": one.question, "rewards": one.rewards}, ensure_ascii=False) + "\n" for one in measured)
     folder.write("rewards.jsonl", "".join(told))
     lines = (problem.model_dump_json() + "\n" for problem in material.problems if problem.id in kept)
-    return folder.write("problems.jsonl", "".join(lines))
+    return folder.finish("problems.jsonl", "".join(lines))
 
 
 async def _measure(
-    recipe: Select, material: Material, policy: LocalPolicy | str, out: Path, watch: Watch
+    recipe: Select, material: Material, policy: LocalPolicy | str, folder: RunFolder, watch: Watch
 ) -> list[Measured]:
-    how, found = recipe.rollouts, list[Measured]()
+    how = recipe.rollouts
+    # What an attempt says follows from the seed and its problem, whichever others it is attempted with.
+    rewards: list[tuple[float, ...]] = [tuple(one["rewards"]) for one in folder.measured()]
     async with collector(
-        recipe, material, policy, out, group=how.group, temperature=how.temperature, top_p=how.top_p
+        recipe, material, policy, folder.folder, group=how.group, temperature=how.temperature, top_p=how.top_p
     ) as rollouts:
-        for start in range(0, len(material.problems), AT_ONCE):
+        for start in range(len(rewards), len(material.problems), AT_ONCE):
             problems = material.problems[start : start + AT_ONCE]
             episodes = await rollouts.collect(problems, seed=str(recipe.seed))
-            for place, problem in enumerate(problems):
-                own = episodes[place * how.group : (place + 1) * how.group]
-                found.append(Measured(problem.id, problem.task, tuple(episode.score.value for episode in own)))
-            watch(len(found), len(material.problems), f"right {fmean(one.rate for one in found):.3f}")
-    return found
+            values = [episode.score.value for episode in episodes]
+            own = [tuple(values[place : place + how.group]) for place in range(0, len(values), how.group)]
+            pairs = zip(problems, own, strict=True)
+            folder.measure({"id": problem.id, "rewards": of_problem} for problem, of_problem in pairs)
+            rewards += own
+            right = fmean(value for of_problem in rewards for value in of_problem)
+            watch(len(rewards), len(material.problems), f"right {right:.3f}")
+    attempted = zip(material.problems, rewards, strict=True)
+    return [Measured(problem.id, problem.task, of_problem) for problem, of_problem in attempted]
