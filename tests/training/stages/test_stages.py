@@ -464,8 +464,12 @@ def test_a_policy_that_nothing_serves_is_told(
 ) -> None:
     monkeypatch.setattr(reading, "START", 0.0)
     settings = [f"start={bigram({})}", f"data={letters()}", "url=http://127.0.0.1:9"]
-    with pytest.raises(RolloutError, match="no policy is served at http://"):
-        run(load("demo/evaluate", settings), tmp_path / "run")
+    for kind in ("demo/evaluate", "demo/select"):
+        told: list[str] = []
+        with pytest.raises(RolloutError, match="no policy is served at http://"):
+            run(load(kind, settings), tmp_path / kind, watch=lambda *seen, told=told: told.append(seen[-1]))
+        # That may take minutes: who watches is told what for.
+        assert told == ["waiting for http://127.0.0.1:9"]
 
 
 def test_select_keeps_what_can_still_teach(bigram: Bigram, letters: Letters, tmp_path: Path) -> None:
@@ -503,8 +507,8 @@ def test_a_killed_select_attempts_what_is_left(
         pass
 
     def kill(done: int, total: int, note: str) -> None:
-        told.append(done)
-        if told == [2, 4]:
+        told.extend([done] if note else [])
+        if note and told == [2, 4]:
             raise Killed
 
     with pytest.raises(Killed):
