@@ -19,9 +19,9 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from importlib import import_module, metadata
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
+from longfold_training.checkpoints import read_checkpoint, write_checkpoint
 from longfold_training.errors import CheckpointError, StorageError
 from longfold_training.folders import whole_file
 from longfold_training.recipes import Recipe
@@ -138,24 +138,11 @@ class RunFolder:
 
     def save(self, state: Mapping[str, Any]) -> None:
         """Write the checkpoint, whole or not at all. Raises `StorageError`; the one before is then still there."""
-        import torch
-
-        with whole_file(self._checkpoint) as part:
-            try:
-                torch.save(state, part)
-            except RuntimeError as error:
-                # torch reports a failed write, such as on a full disk, as a RuntimeError of its own.
-                raise StorageError(f"cannot write {self._checkpoint}: {error}") from error
+        write_checkpoint(self._checkpoint, state)
 
     def load(self) -> dict[str, Any]:
         """The checkpoint's state. Raises `CheckpointError` when it cannot be read."""
-        import torch
-
-        try:
-            state: dict[str, Any] = torch.load(self._checkpoint, weights_only=True, map_location="cpu")
-        except (OSError, RuntimeError, EOFError, UnpicklingError) as error:
-            raise CheckpointError(f"cannot read {self._checkpoint}: {error}") from error
-        return state
+        return read_checkpoint(self._checkpoint)
 
     def close(self) -> None:
         if self._tensorboard is not None:

@@ -19,7 +19,7 @@ from longfold_training.demo.muon import Muon, orthogonalise
 from longfold_training.demo.rows import Row, make_rows
 from longfold_training.demo.schedule import LOADS, Schedule
 from longfold_training.demo.train import Config, Run, make_load, validate
-from longfold_training.errors import CheckpointError
+from longfold_training.errors import CheckpointError, DivergedError, StorageError
 
 
 @pytest.fixture
@@ -148,6 +148,38 @@ def test_a_damaged_checkpoint_is_named(config: Config, tokenizer: Tokenizer, tmp
         (tmp_path / "run" / "checkpoint.pt").write_bytes(damage)
         with pytest.raises(CheckpointError, match=r"checkpoint\.pt"):
             Run(tmp_path / "run", config, resume=True)
+
+
+def test_a_loss_that_is_no_number_leaves_weights_and_checkpoint(
+    config: Config, tokenizer: Tokenizer, tmp_path: Path
+) -> None:
+    run = Run(tmp_path, config, tokenizer=tokenizer)
+    list(run.train(until=8))
+    saved = (tmp_path / "checkpoint.pt").read_bytes()
+    before = {name: weight.clone() for name, weight in run.policy.state_dict().items()}
+    with torch.no_grad():
+        next(run.policy.parameters()).mul_(torch.inf)
+    broken = {name: weight.clone() for name, weight in run.policy.state_dict().items()}
+    with pytest.raises(DivergedError, match=r"at step 9: .* keeps the last checkpoint"):
+        list(run.train())
+    assert (tmp_path / "checkpoint.pt").read_bytes() == saved
+    for name, weight in run.policy.state_dict().items():
+        assert torch.equal(weight.isfinite(), broken[name].isfinite())
+    again = Run(tmp_path, config, resume=True)
+    assert again.step == 8 and all(torch.equal(again.policy.state_dict()[name], before[name]) for name in before)
+
+
+def test_a_full_disk_is_told_and_keeps_the_checkpoint(config: Config, tokenizer: Tokenizer, tmp_path: Path) -> None:
+    run = Run(tmp_path, config, tokenizer=tokenizer)
+    list(run.train(until=8))
+    (tmp_path / "checkpoint.pt.part").symlink_to("/dev/full")
+    with pytest.raises(StorageError, match=r"cannot write .*checkpoint.pt"):
+        run.save()
+    assert Run(tmp_path, config, resume=True).step == 8
+    (tmp_path / "metrics.jsonl").unlink()
+    (tmp_path / "metrics.jsonl").symlink_to("/dev/full")
+    with pytest.raises(StorageError, match=r"cannot write .*metrics.jsonl: No space left"):
+        list(run.train(until=12))
 
 
 def test_the_shipped_run_grows_its_chunks_and_stays_ordinary() -> None:

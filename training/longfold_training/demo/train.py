@@ -12,7 +12,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from pickle import UnpicklingError
 from random import Random
 from typing import Any
 
@@ -22,6 +21,7 @@ from tokenizers import Tokenizer
 from torch import nn
 
 from longfold_agent.profiles.demo import KEEP, MEMORY
+from longfold_training.checkpoints import read_checkpoint, write_checkpoint
 from longfold_training.demo.corpus import corpus
 from longfold_training.demo.direct import direct_load, longest
 from longfold_training.demo.export import load_policy
@@ -34,7 +34,8 @@ from longfold_training.demo.schedule import LOADS, Load, Schedule
 from longfold_training.demo.several import several_rows
 from longfold_training.demo.tokenizer import load_tokenizer, train_tokenizer
 from longfold_training.demo.words import Split
-from longfold_training.errors import CheckpointError
+from longfold_training.errors import CheckpointError, DivergedError, StorageError
+from longfold_training.folders import whole_file
 from longfold_training.policy_folder import weights_hash
 
 
@@ -271,13 +272,11 @@ class Run:
             (folder / "checkpoint.pt").unlink(missing_ok=True)
         self._keep_metrics()
         self.tokenizer.save(str(path))
-        (folder / "config.json").write_text(json.dumps(asdict(config), indent=2) + "\n", encoding="utf-8")
+        with whole_file(folder / "config.json") as part:
+            part.write_text(json.dumps(asdict(config), indent=2) + "\n", encoding="utf-8")
 
     def _load(self) -> None:
-        try:
-            state: dict[str, Any] = torch.load(self.folder / "checkpoint.pt", weights_only=True)
-        except (OSError, RuntimeError, EOFError, UnpicklingError) as error:
-            raise CheckpointError(f"cannot read {self.folder / 'checkpoint.pt'}") from error
+        state = read_checkpoint(self.folder / "checkpoint.pt")
         # A setting that the checkpoint does not know had its default's effect.
         if asdict(Config()) | json.loads(state["config"]) != json.loads(json.dumps(asdict(self.config))):
             raise CheckpointError(
@@ -293,13 +292,20 @@ class Run:
         """Drop the metrics of steps that will be taken again."""
         path = self.folder / "metrics.jsonl"
         lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
-        path.write_text(
-            "".join(line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= self.step),
-            encoding="utf-8",
-        )
+        kept = (line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= self.step)
+        with whole_file(path) as part:
+            part.write_text("".join(kept), encoding="utf-8")
+
+    def _record(self, row: dict[str, Any]) -> None:
+        path = self.folder / "metrics.jsonl"
+        try:
+            with path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(row) + "\n")
+        except OSError as error:
+            raise StorageError(f"cannot write {path}: {error.strerror}") from error
 
     def save(self) -> None:
-        """Write the checkpoint; a run that dies while writing leaves the one before."""
+        """Write the checkpoint; a run that dies while writing leaves the one before. Raises `StorageError`."""
         state = {
             "policy": self.policy.state_dict(),
             "probe": self.probe.state_dict(),
@@ -308,12 +314,11 @@ class Run:
             "tokens": self.tokens,
             "config": json.dumps(asdict(self.config)),
         }
-        part = self.folder / "checkpoint.part"
-        torch.save(state, part)
-        part.replace(self.folder / "checkpoint.pt")
+        write_checkpoint(self.folder / "checkpoint.pt", state)
 
     def train_step(self) -> float:
-        """One optimiser step; everything about it follows from the seed and the step's number. Returns the loss."""
+        """One optimiser step; everything about it follows from the seed and the step's number. Returns the loss. Raises
+        `DivergedError` before weights are touched."""
         schedule = self.config.schedule()
         rng = Random(f"{self.config.seed}/{self.step}")
         rows = make_load(
@@ -332,7 +337,7 @@ class Run:
 
     def fit(self, rows: Sequence[Row], rate: float, labels: float = 0.0) -> float:
         """One update at learning rate `rate`, the chunks' labels weighing `labels`; returns the replies' loss before
-        it."""
+        it. Raises `DivergedError`, before it, for a loss or a gradient that is no number."""
         parts = shares(rows, self.config.threads)
         batches = [batch for part in parts for batch in part]
         total = torch.stack([batch.weights[:, 1:].sum() for batch in batches]).sum()
@@ -340,7 +345,12 @@ class Run:
         stated = sum(int((batch.values > 0).sum()) for batch in batches)
         share = (labels / max(1, labelled), labels / max(1, stated))
         losses = list(self.workers.map(lambda part: self._backward(part, total, share), parts))
-        torch.nn.utils.clip_grad_norm_(self.policy.parameters(), 1.0)
+        norm = float(torch.nn.utils.clip_grad_norm_(self.policy.parameters(), 1.0))
+        if not math.isfinite(norm + sum(losses)):
+            raise DivergedError(
+                f"loss {sum(losses)} and gradient norm {norm} at step {self.step + 1}: {self.folder} keeps the last "
+                "checkpoint; begin anew with a lower rate or another seed"
+            )
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = rate
@@ -367,7 +377,8 @@ class Run:
     def train(self, until: int | None = None, stopped: Callable[[], bool] = lambda: False) -> Iterator[dict[str, Any]]:
         """Train to step `until` (default: `config.steps`), yielding each metrics row after writing it.
 
-        stopped: asked after every step; when it says yes, the checkpoint is written and training ends early.
+        stopped: asked after every step; when it says yes, the checkpoint is written and training ends early. Raises
+        `DivergedError` and `StorageError`; the last checkpoint is then still there.
         """
         end = self.config.steps if until is None else min(until, self.config.steps)
         smooth, began, first = math.nan, time.monotonic(), self.step
@@ -388,8 +399,7 @@ class Run:
             if self.step % self.config.checkpoint_every == 0 or self.step == end:
                 self.save()
             if row is not None:
-                with (self.folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
-                    file.write(json.dumps(row) + "\n")
+                self._record(row)
                 yield row
             if self.step < end and stopped():
                 self.save()
