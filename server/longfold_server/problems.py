@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -120,11 +120,24 @@ def invalid_body(error: ValidationError) -> RequestProblem:
     found = error.errors(include_url=False, include_context=False, include_input=False)
     if found and found[0]["type"] == "json_invalid":
         return RequestProblem(problem(Code.INVALID_JSON, found[0]["msg"][:200]))
+    return RequestProblem(_not_valid(found, ("body",)))
+
+
+def _not_valid(found: Sequence[Mapping[str, Any]], below: tuple[str, ...] = ()) -> Problem:
+    """The problem of what pydantic found `below` a place; names the document where all of it is about one."""
     told: list[dict[str, object]] = [
-        {"loc": ["body", *_short(one["loc"])], "msg": one["msg"], "type": one["type"]} for one in found[:MOST_ERRORS]
+        {"loc": [*below, *_short(one["loc"])], "msg": _said(one["msg"]), "type": one["type"]}
+        for one in found[:MOST_ERRORS]
     ]
     more = f" (the first {MOST_ERRORS} are listed)" if len(found) > MOST_ERRORS else ""
-    return RequestProblem(problem(Code.INVALID_REQUEST, f"the request has {len(found)} errors{more}", errors=told))
+    detail = f"the request has {len(found)} error{'s' if len(found) != 1 else ''}{more}"
+    about = {one["loc"][1] if one["loc"][:1] == ("documents",) and len(one["loc"]) > 1 else None for one in found}
+    return problem(Code.INVALID_REQUEST, detail, document=about.pop() if len(about) == 1 else None, errors=told)
+
+
+def _said(message: str) -> str:
+    """A message without the word that pydantic puts before those of our own checks."""
+    return message.removeprefix("Value error, ")[:200]
 
 
 def _short(loc: tuple[int | str, ...]) -> list[int | str]:
@@ -169,11 +182,7 @@ def install(app: FastAPI) -> None:
 
     async def on_invalid(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
-        told: list[dict[str, object]] = [
-            {"loc": _short(one["loc"]), "msg": str(one["msg"])[:200], "type": one["type"]}
-            for one in error.errors()[:MOST_ERRORS]
-        ]
-        return respond(problem(Code.INVALID_REQUEST, f"the request has {len(told)} errors", errors=told), request)
+        return respond(_not_valid(error.errors()), request)
 
     async def on_gone(request: Request, error: Exception) -> Response:
         return Response(status_code=GONE)

@@ -86,6 +86,24 @@ async def test_bodies_that_are_refused(api, body, code):
         assert found.document == 1
 
 
+async def test_what_is_not_valid_names_its_document(api):
+    text = {"text": "some text"}
+    for documents, about in (
+        ([text, {"txt": "some text"}], 1),
+        ([text, text, text | {"url": "http://example.org/"}], 2),
+        ([{}, {}], None),
+        ([], None),
+    ):
+        reply = await api.client.post("/answer", json={"question": "What?", "documents": documents})
+        assert problem_of(reply, "invalid_request").document == about
+    reply = await api.client.post("/answer", json={"question": "", "documents": [text | {"colour": 1}]})
+    assert problem_of(reply, "invalid_request").document is None
+    reply = await api.client.post("/answer", json={"question": "What?", "documents": [{}]})
+    found = problem_of(reply, "invalid_request")
+    assert found.detail == "the request has 1 error"
+    assert [error["msg"] for error in found.errors] == ["give exactly one of url, text and document_id"]
+
+
 async def test_texts_with_strange_characters_are_taken(api):
     body = {"question": "What?", "documents": [{"text": "a\0b \ufeff\u202e\U0001f600"}]}
     assert (await api.client.post("/answer", json=body)).status_code == 202
