@@ -204,6 +204,28 @@ async def test_waiting_gives_the_finished_job_or_the_job_so_far(start, api):
     async with start() as service:
         reply = await service.client.post("/answer", json=GOOD, headers={"Prefer": "wait=30"})
     assert (reply.status_code, reply.json()["status"]) == (200, "completed")
+    reply = await api.client.get(reply.headers["location"], headers={"Prefer": f"wait={'9' * 400}"})
+    assert reply.headers["preference-applied"] == "wait=60"
+
+
+@pytest.mark.parametrize(
+    ("accept", "kind"),
+    [
+        ("", "application/json"),
+        ("*/*", "application/json"),
+        ("text/event-stream;q=0", "application/json"),
+        ("application/json, text/event-stream", "application/json"),
+        ("text/event-stream;q=0.5, application/json;q=0.9", "application/json"),
+        ("Text/Event-Stream; charset=utf-8", "text/event-stream"),
+        ("text/event-stream, application/json", "text/event-stream"),
+        ("application/json;q=0.2, text/event-stream;q=0.3, */*", "text/event-stream"),
+    ],
+)
+async def test_a_stream_is_what_the_caller_likes_best(api, accept, kind):
+    job = (await api.ask("text"))["id"]
+    await api.client.delete(f"/answer/{job}")
+    reply = await api.client.get(f"/answer/{job}", headers={"Accept": accept})
+    assert reply.headers["content-type"].partition(";")[0] == kind
 
 
 async def test_a_stream_may_be_asked_for_at_once_and_resumed_elsewhere(start):

@@ -31,7 +31,8 @@ LONGEST_WAIT = 60.0
 LONGEST_KEY = 255
 MOST_STEPS = 200
 EVENT_STREAM = "text/event-stream"
-_WAIT = re.compile(r"(?:^|[,;])\s*wait\s*=\s*\"?(\d{1,6})\"?\s*(?=$|[,;])", re.IGNORECASE)
+_WAIT = re.compile(r"(?:^|[,;])\s*wait\s*=\s*\"?(\d+)\"?\s*(?=$|[,;])", re.IGNORECASE | re.ASCII)
+_QUALITY = re.compile(r"\s*q\s*=\s*([01](?:\.\d{0,3})?)\s*", re.IGNORECASE | re.ASCII)
 
 router = APIRouter(tags=["answer"])
 
@@ -87,10 +88,15 @@ def wait_seconds(request: Request) -> float | None:
 
 
 def wants_events(request: Request) -> bool:
-    """Whether the event stream is what the caller accepts best."""
-    return any(
-        part.partition(";")[0].strip().lower() == EVENT_STREAM for part in request.headers.get("accept", "").split(",")
-    )
+    """Whether the caller names the event stream in `Accept` (RFC 9110, 12.5.1), and not JSON as what it likes better;
+    of equals the one that is named first."""
+    named: dict[str, tuple[float, int]] = {}
+    for place, part in enumerate(",".join(request.headers.getlist("accept")).split(",")):
+        kind, *parameters = part.split(";")
+        quality = next((float(found[1]) for one in parameters if (found := _QUALITY.fullmatch(one))), 1.0)
+        named.setdefault(kind.strip().lower(), (quality, -place))
+    wish = named.get(EVENT_STREAM, (0.0, 0))
+    return wish[0] > 0 and wish > named.get("application/json", (0.0, 0))
 
 
 @router.post(
