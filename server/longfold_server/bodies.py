@@ -14,6 +14,7 @@ from starlette.requests import ClientDisconnect
 from longfold_client.types import AnswerRequest, FetchRequest, OriginCredentials
 from longfold_server.codes import Code
 from longfold_server.errors import DocumentError
+from longfold_server.ingest.canonical import is_blank
 from longfold_server.ingest.credentials import Credentials
 from longfold_server.problems import RequestProblem, invalid, invalid_body, problem
 
@@ -88,6 +89,8 @@ async def answer_request(request: Request, json_limit: int, inline_limit: int) -
         raise too_large(inline_limit, "inline texts together (POST /documents takes larger ones)")
     if "\0" in found.question:
         raise invalid("the question holds a NUL character", ["body", "question"], "NUL characters are not allowed")
+    if is_blank(found.question):
+        raise invalid("the question is empty", ["body", "question"], "nothing in it can be seen")
     return found
 
 

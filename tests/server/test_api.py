@@ -62,6 +62,7 @@ async def test_texts_never_reach_redis(api):
         (json.dumps(GOOD | {SECRET: 1}).encode().replace(SECRET.encode(), b"colour"), "invalid_request"),
         (json.dumps(GOOD | {"question": ""}).encode(), "invalid_request"),
         (json.dumps(GOOD | {"question": "a\0b"}).encode(), "invalid_request"),
+        (json.dumps(GOOD | {"question": " \u200b\ufeff\u00a0"}).encode(), "invalid_request"),
         (json.dumps(GOOD | {"question": SECRET * 2000}).encode(), "invalid_request"),
         (json.dumps(GOOD | {"documents": []}).encode(), "invalid_request"),
         (json.dumps(GOOD | {"documents": [{"text": "a", "url": SECRET}]}).encode(), "invalid_request"),
@@ -71,6 +72,8 @@ async def test_texts_never_reach_redis(api):
         (b'{"question": "q", "documents": [{"text": "x"}], "limits": {"seconds": NaN}}', "invalid_request"),
         (b'{"question": "q", "documents": [{"text": "x"}], "limits": {"tokens": 1e999}}', "invalid_request"),
         (json.dumps(GOOD | {"documents": [{"text": " \n"}]}).encode(), "document_empty"),
+        (json.dumps(GOOD | {"documents": [{"text": "\u200b\u00ad\n\u2060"}]}).encode(), "document_empty"),
+        (json.dumps(GOOD | {"documents": [{"text": "\0\0"}]}).encode(), "document_empty"),
         (
             json.dumps(GOOD | {"documents": [{"text": "x"}, {"document_id": "doc_" + "0" * 64}]}).encode(),
             "document_unknown_id",

@@ -22,6 +22,7 @@ _JOINER = "\u034f"
 _CONTROL = re.compile("[\x00-\x08\x0b\x0e-\x1f\ud800-\udfff]")
 _CONTROL_BYTES = bytes([*range(0x09), 0x0B, *range(0x0E, 0x20)])
 _NEWLINE = re.compile("\r\n?")
+_SHOWN = re.compile("[^\\s\u00ad\u034f\u061c\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff\ufffc\ufffd]")
 
 # Ranges that hold every character with a combining class or a canonical decomposition (checked by a test over all of
 # Unicode).
@@ -144,3 +145,9 @@ def _has_controls(text: str) -> bool:
 def canonical(text: str) -> str:
     """The canonical form of a whole text."""
     return unicodedata.normalize("NFC", _limit_runs(_clean(text)))
+
+
+def is_blank(text: str) -> bool:
+    """Whether a text shows nothing: it has only white space, characters without a form, and U+FFFC and U+FFFD, which
+    stand for what is no text."""
+    return _SHOWN.search(text) is None

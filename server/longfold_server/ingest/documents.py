@@ -22,7 +22,7 @@ from longfold_server.ingest import index as indexes
 from longfold_server.ingest import text, titles
 from longfold_server.ingest.blobs import Blob, Blobs
 from longfold_server.ingest.body import too_large
-from longfold_server.ingest.canonical import Canonical
+from longfold_server.ingest.canonical import Canonical, is_blank
 from longfold_server.ingest.credentials import NOBODY, Credentials
 from longfold_server.ingest.detect import HTML, PLAIN, detect
 from longfold_server.ingest.errors import naming, room, unknown_id
@@ -320,11 +320,11 @@ class DocumentStore:
             form = Canonical()
             for piece in pieces:
                 ready = form.feed(piece)
-                visible = visible or not (not ready or ready.isspace())
+                visible = visible or not is_blank(ready)
                 characters += len(ready)
                 yield ready
             rest = form.finish()
-            visible = visible or not (not rest or rest.isspace())
+            visible = visible or not is_blank(rest)
             characters += len(rest)
             yield rest
             if not visible:

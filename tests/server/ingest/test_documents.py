@@ -99,6 +99,7 @@ async def test_errors_name_the_document_and_never_its_query(site: Site, store: D
         (b"", "text/plain", "document_empty"),
         (b" \r\n\t ", "text/plain", "document_empty"),
         (b"<html><body><script>x</script></body></html>", "text/html", "document_empty"),
+        (b"<html><body><div id=root>&#8203;&nbsp;</div></body></html>", "text/html", "document_empty"),
         (b"%PDF-1.4 binary", "text/plain", "document_undecodable"),
         (b"\x89PNG\r\n\x1a\n" + bytes(100), "text/plain", "document_unsupported"),
         (random.Random(3).randbytes(10_000), "text/html", "document_unsupported"),

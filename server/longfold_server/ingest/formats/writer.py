@@ -9,7 +9,7 @@ from typing import TextIO
 
 from longfold_server.codes import Code
 from longfold_server.errors import DocumentError
-from longfold_server.ingest.canonical import Canonical
+from longfold_server.ingest.canonical import Canonical, is_blank
 from longfold_server.ingest.formats.source import of_content, reason_of
 from longfold_server.ingest.index import (
     LONGEST_PATH,
@@ -135,4 +135,4 @@ class Writer:
     def _put(self, text: str) -> None:
         self._text.write(text)
         self.characters += len(text)
-        self.visible = self.visible or not (not text or text.isspace())
+        self.visible = self.visible or not is_blank(text)
