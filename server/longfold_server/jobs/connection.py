@@ -34,6 +34,10 @@ AWAY = (
 """Replies of a Redis that is there but cannot do its work now."""
 APART = ("cannot be connected", "are not covered", "could not agree", "No targets were found")
 """What the client says of a Cluster of which parts are away."""
+HEALTH_SECONDS = 30
+"""An idle connection is asked whether it is well before it is used again. Not on a unix socket, whose end is seen at
+once: redis-py would ask there before the connection is ready, and an error for an answer (a Redis that loads its data,
+or wants a password) makes it connect again inside itself, without end."""
 START_SECONDS = 10.0
 """How long a starting process waits for a Redis that starts beside it."""
 
@@ -59,7 +63,7 @@ def _cluster(url: str) -> Any:
         decode_responses=True,
         socket_timeout=5.0,
         socket_connect_timeout=2.0,
-        health_check_interval=30,
+        health_check_interval=HEALTH_SECONDS,
         retry=Retry(ExponentialBackoff(cap=0.1, base=0.01), 1),
     )
 
@@ -72,7 +76,7 @@ def _primary(url: str) -> Any:
         decode_responses=True,
         socket_timeout=5.0,
         socket_connect_timeout=2.0,
-        health_check_interval=30,
+        health_check_interval=0 if url.startswith("unix://") else HEALTH_SECONDS,
         retry=Retry(ExponentialBackoff(cap=0.1, base=0.01), 1),
     )
     return aioredis.Redis.from_pool(pool)

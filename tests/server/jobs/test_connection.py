@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import logging
 import os
 import subprocess
@@ -50,6 +52,36 @@ async def test_a_real_redis_is_asked(own_redis):
     with pytest.raises(ConfigError, match="INFO"):
         await check_redis(own_redis.url, cluster=False, accept_loss=False)
     await client.aclose()
+
+
+@pytest.mark.parametrize("kind", ["unix", "tcp"])
+async def test_a_redis_that_loads_its_data_is_away(tmp_path, kind):
+    asked = 0
+
+    async def loading(reader, writer):
+        nonlocal asked
+        with contextlib.suppress(ConnectionError):
+            while command := await reader.readline():
+                if not command.startswith(b"*"):
+                    continue
+                words = [(await reader.readline(), await reader.readline())[1] for _ in range(int(command[1:]))]
+                asked += 1
+                greeting = words[0].strip() == b"HELLO"  # is answered all the same
+                writer.write(b"%1\r\n$5\r\nproto\r\n:3\r\n" if greeting else b"-LOADING Redis is loading\r\n")
+                await writer.drain()
+        writer.close()
+
+    path = tmp_path / "r.sock"
+    server = await (
+        asyncio.start_unix_server(loading, path) if kind == "unix" else asyncio.start_server(loading, "::1")
+    )
+    port = 0 if kind == "unix" else server.sockets[0].getsockname()[1]
+    client = connect(f"unix://{path}" if kind == "unix" else f"redis://[::1]:{port}")
+    with pytest.raises(StoreUnavailable), boundary():
+        await asyncio.wait_for(client.hget("job", "status"), 5)
+    assert asked < 30
+    await client.aclose()
+    server.close()
 
 
 async def test_a_redis_that_is_away_at_the_start_is_waited_for_but_not_for_ever(tmp_path, caplog):
