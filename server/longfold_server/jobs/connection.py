@@ -140,12 +140,24 @@ class RedisFacts:
         return self.policy is not None and self.policy.startswith(("allkeys-", "volatile-"))
 
 
+def _is_refusal(error: BaseException | None) -> bool:
+    """Whether Redis took no password; on a unix socket the client wraps what it said."""
+    return error is not None and (isinstance(error, exceptions.AuthenticationError) or _is_refusal(error.__cause__))
+
+
 async def _facts(redis: Any) -> list[RedisFacts]:
-    """Of every primary. Raises `StoreUnavailable`."""
+    """Of every primary. Raises `StoreUnavailable`, and `ConfigError` where the password is not taken."""
     cluster = isinstance(redis, aioredis.RedisCluster)
     try:
         with boundary():
             info = await (redis.info(target_nodes=aioredis.RedisCluster.PRIMARIES) if cluster else redis.info())
+    except StoreUnavailable as error:
+        if _is_refusal(error):  # waiting cannot help
+            raise ConfigError(
+                "Redis refuses the user or password of LONGFOLD_REDIS_URL, or wants one that it lacks: write them as "
+                "redis://USER:PASSWORD@host"
+            ) from None
+        raise
     except exceptions.ResponseError:
         return [RedisFacts("?", None, None)]  # INFO is forbidden
     nodes = list(info.values()) if all(isinstance(one, dict) for one in info.values()) else [info]
@@ -174,8 +186,8 @@ def vet(facts: RedisFacts, *, accept_loss: bool) -> None:
 
 
 async def check_redis(url: str, *, cluster: bool, accept_loss: bool, seconds: float = START_SECONDS) -> None:
-    """Raises `ConfigError` for a Redis that would lose jobs. One that does not answer in time is not checked: the
-    service starts without it and waits."""
+    """Raises `ConfigError` for a Redis that would lose jobs or refuses us. One that does not answer in time is not
+    checked: the service starts without it and waits."""
     redis = connect(url, cluster=cluster)
     try:
         async with asyncio.timeout(seconds):

@@ -84,6 +84,15 @@ async def test_a_redis_that_loads_its_data_is_away(tmp_path, kind):
     server.close()
 
 
+async def test_a_redis_that_refuses_the_password_is_not_waited_for(own_redis):
+    own_redis.configure("requirepass", "hunter2")
+    for url in (own_redis.url, own_redis.url.replace("unix://", "unix://:guessed@")):
+        with pytest.raises(ConfigError, match="password") as failure:
+            await asyncio.wait_for(check_redis(url, cluster=False, accept_loss=True), 5)
+        assert "guessed" not in str(failure.value)
+    await check_redis(own_redis.url.replace("unix://", "unix://:hunter2@"), cluster=False, accept_loss=True)
+
+
 async def test_a_redis_that_is_away_at_the_start_is_waited_for_but_not_for_ever(tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         await check_redis(f"unix://{tmp_path}/no.sock", cluster=False, accept_loss=False, seconds=0.3)
