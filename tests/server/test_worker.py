@@ -17,6 +17,7 @@ from longfold_agent.errors import ContextOverflow, EngineOverloaded, EngineRejec
 from longfold_agent.provenance import Provenance
 from longfold_agent.types import Completion, Usage
 from longfold_server import worker
+from longfold_server.answering.parts import Run
 from longfold_server.ending import end
 
 FACTS = {1: "FACT one is red.", 4: "FACT two is blue.", 8: "FACT three is green."}
@@ -208,6 +209,25 @@ async def test_a_forced_single_pass_that_does_not_fit_fails(start, reader, text_
     async with start(ScriptedEngine(reader, window=2000)) as service:
         found = await service.finished((await service.ask(text_with(60, {}), mode="direct"))["id"])
     assert found["error"]["code"] == "direct_too_large"
+
+
+async def test_a_forced_single_pass_that_the_engine_refuses_fails(start, reader, text_with):
+    engine = ScriptedEngine(reader, failures={2: ContextOverflow("too long", 10, 5)})
+    async with start(engine) as service:
+        found = await service.finished((await service.ask(text_with(6, {}), mode="direct"))["id"])
+        kinds = [kind for kind, _ in await service.events(found["id"])]
+    assert found["error"]["code"] == "direct_too_large" and "too long" in found["error"]["detail"]
+    assert kinds.count("routed") == 1 and "step" not in kinds
+
+
+async def test_a_forced_single_pass_whose_time_was_over_before_it_began_fails(start, reader, monkeypatch):
+    monkeypatch.setattr(Run, "late", True)
+    async with start(ScriptedEngine(reader)) as service:
+        ask = {"text": "FACT one is red.", "limits": {"seconds": 60}}
+        forced = await service.finished((await service.ask(**ask, mode="direct"))["id"])
+        chosen = await service.finished((await service.ask(**ask))["id"])
+    assert forced["error"]["code"] == "deadline_exceeded"
+    assert chosen["result"]["route"]["mode"] == "fold"
 
 
 async def test_a_window_too_small_for_one_step_fails(start, reader, text_with):

@@ -11,7 +11,7 @@ from longfold_agent.citations import cite, cite_direct
 from longfold_agent.errors import ContextOverflow
 from longfold_agent.provenance import Source
 from longfold_agent.types import Answer, Position, Query
-from longfold_client.types import AnswerResult, Citation, JobStatus, ModelInfo, Progress, Route, Timings
+from longfold_client.types import AnswerResult, Citation, JobStatus, Mode, ModelInfo, Progress, Route, Timings
 from longfold_server.answering.intake import Intake
 from longfold_server.answering.links import deep_link
 from longfold_server.answering.manifest import manifest
@@ -20,7 +20,8 @@ from longfold_server.answering.prepare import prepare, set_route
 from longfold_server.answering.reading import load, progress, read
 from longfold_server.answering.state import Reading
 from longfold_server.answering.writing import write_answer, write_direct
-from longfold_server.errors import StoreUnavailable
+from longfold_server.codes import Code
+from longfold_server.errors import JobFailure, StoreUnavailable
 from longfold_server.telemetry import Attribute
 
 log = logging.getLogger(__name__)
@@ -49,8 +50,13 @@ async def _answer(run: Run) -> None:
             try:
                 if not run.late:
                     return await _direct(run, query, route, intake)
+                if run.request.mode is Mode.DIRECT:
+                    raise run.overdue("before the single pass began")
                 why = "The time limit was over before the single pass began."
-            except ContextOverflow:
+            except ContextOverflow as error:
+                if run.request.mode is Mode.DIRECT:
+                    detail = f"The engine refused the single pass: {error}. Ask with mode auto or fold."
+                    raise JobFailure(Code.DIRECT_TOO_LARGE, detail) from error
                 why = "Reading chunk by chunk: the engine refused the single pass as longer than its window."
             again = Route(mode="fold", reason=why, prompt_tokens=route.prompt_tokens, window=route.window)
             await set_route(run, again)
