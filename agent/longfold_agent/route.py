@@ -113,11 +113,11 @@ def check_step_fits(
         "template, question and instructions": count_prompt(profile.render(final), tokens),
         "output": budgets.answer_output,
     }
-    for name, terms in (("read", read | shared), ("answer", answer | shared)):
+    for name, terms in (("A read", read | shared), ("An answer", answer | shared)):
         if (total := sum(terms.values())) > window:
             listed = " + ".join(f"{term} {value:,}" for term, value in terms.items())
             raise WindowTooSmall(
-                f"A {name} call of the {profile.name} profile needs {listed} = {total:,} tokens; the window has "
+                f"{name} call of the {profile.name} profile needs {listed} = {total:,} tokens; the window has "
                 f"{window:,}."
             )
     return {"read": sum((read | shared).values()), "answer": sum((answer | shared).values())}

@@ -39,6 +39,7 @@ HINTS = {
     "document_undecodable": "Save it as UTF-8.",
     "request_too_large": "Upload the texts as documents, or name them by URL.",
     "direct_too_large": "Ask with mode auto or fold.",
+    "question_too_long": "Ask in fewer words.",
     "window_too_small": "The operator must serve the model with a larger window, or set smaller chunks.",
     "deadline_exceeded": "Give more seconds.",
     "answer_unusable": "Ask again, or in other words.",

@@ -54,6 +54,7 @@ class Code(StrEnum):
     ENGINE_REJECTED = "engine_rejected"
     WINDOW_TOO_SMALL = "window_too_small"
     DIRECT_TOO_LARGE = "direct_too_large"
+    QUESTION_TOO_LONG = "question_too_long"
     DEADLINE_EXCEEDED = "deadline_exceeded"
     ANSWER_UNUSABLE = "answer_unusable"
     RESUME_REFUSED = "resume_refused"
@@ -127,6 +128,7 @@ TITLE: dict[Code, str] = {
     Code.ENGINE_REJECTED: "The engine refused the request",
     Code.WINDOW_TOO_SMALL: "The model's window is too small",
     Code.DIRECT_TOO_LARGE: "The documents do not fit a single pass",
+    Code.QUESTION_TOO_LONG: "The question is too long for the model",
     Code.DEADLINE_EXCEEDED: "The time limit ended before there was an answer",
     Code.ANSWER_UNUSABLE: "The model gave no usable answer",
     Code.RESUME_REFUSED: "The job was begun under another configuration",

@@ -236,6 +236,16 @@ async def test_a_window_too_small_for_one_step_fails(start, reader, text_with):
     assert found["error"]["code"] == "window_too_small"
 
 
+async def test_a_question_that_alone_is_too_long_is_told_as_that(start, reader, text_with):
+    async with start(ScriptedEngine(reader, window=5400)) as service:
+        short = await service.finished((await service.ask(text_with(6, {}), mode="fold"))["id"])
+        asked = {"question": "why and " * 400 + "why?", "mode": "fold"}
+        long = await service.finished((await service.ask(text_with(6, {}), **asked))["id"])
+    assert short["status"] == "completed"
+    assert (long["error"]["code"], long["error"]["status"]) == ("question_too_long", 422)
+    assert "the window has 5,400" in long["error"]["detail"]
+
+
 async def test_the_token_limit_cuts_and_leaves_room_for_the_answer(start, text_with):
     text = text_with(30, {0: "FACT one is red.", 29: "FACT two is blue."})
     async with start() as service:

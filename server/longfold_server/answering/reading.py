@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from longfold_agent.drive import read_reply
-from longfold_agent.errors import ContextOverflow
+from longfold_agent.errors import ContextOverflow, WindowTooSmall
 from longfold_agent.fold import Fold, Phase
 from longfold_agent.protocols import Request
 from longfold_agent.route import check_step_fits
@@ -79,7 +79,7 @@ async def read(run: Run, reading: Reading, intake: Intake) -> None:
     if window is None:
         reading.fold = fold.cut(Stop.DEADLINE)
         return
-    check_step_fits(parts.profile, window, parts.tokens, fold.query)
+    _check_fits(run, window, fold.query)
     ahead = Ahead(
         intake,
         parts.documents,
@@ -111,6 +111,16 @@ async def read(run: Run, reading: Reading, intake: Intake) -> None:
     finally:
         ahead.close()
         await step.aclose()
+
+
+def _check_fits(run: Run, window: int, query: Query) -> None:
+    """Raises `WindowTooSmall` where no question could be read for, `JobFailure` where only this one is too long."""
+    profile, tokens = run.parts.profile, run.parts.tokens
+    try:
+        check_step_fits(profile, window, tokens, query)
+    except WindowTooSmall as error:
+        check_step_fits(profile, window, tokens)
+        raise JobFailure(Code.QUESTION_TOO_LONG, f"The question is too long: {error}") from error
 
 
 class _Steps:
