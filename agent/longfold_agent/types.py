@@ -68,7 +68,7 @@ class Completion:
 
     text: str
     finish_reason: str
-    """"stop" or "length", as the engine says."""
+    """"stop" for a whole reply, "length" for one that broke off."""
     usage: Usage = Usage()
     reasoning: str = ""
     """A thinking model's reasoning when the server separates it; never part of `text`."""

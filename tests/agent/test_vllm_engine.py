@@ -90,6 +90,13 @@ async def test_a_chat_reply_separates_reasoning(engines: Make) -> None:
     assert server.seen[0].body["messages"][1] == {"role": "user", "content": SECRET}
 
 
+@pytest.mark.parametrize("why", ["length", "repetition", "content_filter"])
+async def test_a_reply_that_the_server_broke_off_is_cut(engines: Make, why: str) -> None:
+    async with Server(always(http(200, text("The code is 58", why)))) as server:
+        [found] = await engines(server.url).complete([READ])
+    assert (found.text, found.finish_reason) == ("The code is 58", "length")
+
+
 async def test_ids_and_logprobs_come_when_asked_for(engines: Make) -> None:
     plain = text("ab", "stop", token_ids=[1, 2], logprobs={"token_logprobs": [-0.5, -1.5]}, prompt_token_ids=[7, 8])
     content = [{"token": "a", "logprob": -0.25}]

@@ -29,6 +29,8 @@ _WINDOW = re.compile(r"(?:maximum context length is|maximum model length of)\s+(
 _PROMPT_TOKENS = re.compile(
     r"contains\s+(?:at least\s+)?(\d+)\s+(?:input )?tokens|(\d+) in the (?:messages|prompt)", re.I
 )
+_CUT = frozenset(("repetition", "content_filter"))
+"""Finish reasons of replies that the server ended in the middle for another cause than their length."""
 _QUOTE = 16
 """Characters of a prompt in a row that count as quoting it."""
 
@@ -118,7 +120,7 @@ class Reply:
             raise EngineProtocolError(f"{self._where}: {len(self._ids)} token ids but {len(self._logprobs)} logprobs")
         return Completion(
             text="".join(self._text),
-            finish_reason=self._finish,
+            finish_reason="length" if self._finish in _CUT else self._finish,
             usage=self._usage,
             reasoning="".join(self._reasoning),
             stop_reason=self._stop,
