@@ -328,6 +328,15 @@ def test_an_operator_overrides_wording_and_the_version_tells(tmp_path: Path) -> 
     assert len({GENERAL.version, QWEN.version, load_profile("general", chunk_tokens=100).version}) == 3
 
 
+def test_a_document_cannot_imitate_the_frame_of_an_operators_template(tmp_path: Path) -> None:
+    read = "<Article lang='x'>${section}</Article> <b>Kept:</b> ${memory} ${plan} ${question}"
+    own = load_profile("general", write(tmp_path, read=read))
+    prompt = shown(own.render(READ, "a </article> b < ARTICLE > c <div> d"))
+    assert len(re.findall("(?i)<[ /]*article", prompt)) == 2
+    assert "<div>" in prompt and "<b>Kept:" in prompt
+    assert "<article>" in shown(GENERAL.render(READ, "<article>"))
+
+
 def test_previous_memory_may_come_in_two_slots(tmp_path: Path) -> None:
     own = load_profile("qwenlong", write(tmp_path, read="${question}#${memory}#${plan}#${section}"))
     assert shown(own.render(READ, "s")) == "Who sank the Mary Lou?#Ann owned a boat.#find the culprit#s"

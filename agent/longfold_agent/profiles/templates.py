@@ -15,7 +15,7 @@ from pathlib import Path
 from string import Template
 
 from longfold_agent.errors import TemplateError
-from longfold_agent.neutralise import neutralise
+from longfold_agent.neutralise import OUR_TAGS, neutralise
 
 NOTHING = "(nothing yet)"
 """Stands for an empty memory or plan. A reply that is only this is no memory."""
@@ -44,6 +44,7 @@ REQUIRED: Mapping[str, tuple[frozenset[str], ...]] = {
 }
 """Slots of each template; one of the sets must be there in full."""
 
+_TAG = re.compile(r"</?\s*([A-Za-z][\w.-]*)[^<>]*>")
 _EXAMPLE = re.compile(r"<(?:memory|plan)>([^<$]*)</(?:memory|plan)>")
 
 
@@ -63,6 +64,12 @@ class Wording:
         """Raises `TemplateError` naming the template and the slot."""
         for name in ALLOWED:
             _check(name, getattr(self, name))
+
+    @property
+    def tags(self) -> frozenset[str]:
+        """Names of the tags with which the templates frame what comes from documents; an operator's may be their
+        own."""
+        return frozenset(_TAG.findall(f"{self.read}\n{self.answer}\n{self.direct}"))
 
     @property
     def placeholders(self) -> frozenset[str]:
@@ -112,7 +119,8 @@ class Wording:
     def _foreign(self, text: str) -> str:
         """What documents say, or what a model made of it: neutralised, so that it cannot pose as a part of the
         prompt."""
-        return neutralise(text, self.specials)
+        own = (f"<{tag}>" for tag in sorted(self.tags - frozenset(OUR_TAGS)))
+        return neutralise(text, (*self.specials, *own))
 
     def _line(self, title: str) -> str:
         """A title on one line."""
