@@ -27,6 +27,7 @@ from longfold_client.types import Problem
 from longfold_server.codes import Code, status_of, title_of
 from longfold_server.errors import (
     CodedError,
+    ConfigError,
     DocumentError,
     DocumentsUnavailable,
     IdempotencyMismatch,
@@ -187,6 +188,10 @@ def install(app: FastAPI) -> None:
     async def on_gone(request: Request, error: Exception) -> Response:
         return Response(status_code=GONE)
 
+    async def on_config(request: Request, error: Exception) -> Response:
+        log.error("internal_error", extra={"path": request.url.path[:200]}, exc_info=error)
+        return respond(problem(Code.INTERNAL_ERROR, str(error)), request)
+
     async def on_bug(request: Request, error: Exception) -> Response:
         reference = secrets.token_hex(8)
         log.error("internal_error", extra={"request": reference, "path": request.url.path[:200]}, exc_info=error)
@@ -209,6 +214,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(ClientDisconnect, on_gone)
     app.add_exception_handler(HTTPException, on_http)
     app.add_exception_handler(RequestValidationError, on_invalid)
+    app.add_exception_handler(ConfigError, on_config)
     app.add_exception_handler(Exception, on_bug)
 
 

@@ -17,7 +17,14 @@ from longfold_server.answering.parts import Parts, Run
 from longfold_server.codes import Code
 from longfold_server.drain import Drain
 from longfold_server.ending import end
-from longfold_server.errors import DocumentsUnavailable, Interrupted, JobCancelled, LeaseLost, StoreUnavailable
+from longfold_server.errors import (
+    DocumentsUnavailable,
+    Interrupted,
+    JobCancelled,
+    LeaseLost,
+    ServerError,
+    StoreUnavailable,
+)
 from longfold_server.jobs.bell import Bell
 from longfold_server.jobs.records import Claim, Ended, Lease
 from longfold_server.problems import problem_of
@@ -217,9 +224,11 @@ class Worker:
             await self._fail(lease, known)
         else:
             kind = type(error).__name__
+            # What we say ourselves helps whoever asked; other errors' texts may hold anything.
+            told = f"{kind}: {error}" if isinstance(error, ServerError) else kind
             log.error("job_broke", extra={"job": job}, exc_info=error)
             metrics.releases.labels(reason="failure").inc()
-            await self._tell(lambda: self._give_back(lease, kind))
+            await self._tell(lambda: self._give_back(lease, told))
 
     async def _give_back(self, lease: Lease, failure: str) -> None:
         left = await self._store.release(lease, failure=failure, pause_seconds=FAILURE_PAUSE_SECONDS)

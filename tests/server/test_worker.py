@@ -19,6 +19,9 @@ from longfold_agent.types import Completion, Usage
 from longfold_server import worker
 from longfold_server.answering.parts import Run
 from longfold_server.ending import end
+from longfold_server.errors import ConfigError
+from longfold_server.ingest import DocumentStore
+from longfold_server.ingest.sandbox import _Child
 
 FACTS = {1: "FACT one is red.", 4: "FACT two is blue.", 8: "FACT three is green."}
 
@@ -192,6 +195,23 @@ async def test_a_bug_fails_the_job_after_three_attempts(start):
         found = await service.finished((await service.ask("some text"))["id"])
     assert found["error"]["code"] == "job_poisoned" and "KeyError" in found["error"]["detail"]
     assert engine.calls == 3
+
+
+async def test_parsers_that_cannot_be_shut_off_are_told_to_who_asks(start, monkeypatch):
+    async def refused(*limits):
+        raise ConfigError("the parser process cannot be used (no filters)")
+
+    monkeypatch.setattr(_Child, "start", refused)
+    async with start() as service:
+        page = b"<html><body>FACT one is red.</body></html>"
+        reply = await service.client.post("/documents", content=page, headers={"Content-Type": "text/html"})
+        upload = await service.client.post("/documents", content=b"FACT one is red.")
+        body = {"question": "What?", "documents": [{"url": "http://example.org/"}]}
+        monkeypatch.setattr(DocumentStore, "ingest_url", lambda *args, **kwargs: refused())
+        found = await service.finished((await service.client.post("/answer", json=body)).json()["id"])
+    assert upload.status_code == 201
+    assert (reply.status_code, reply.json()["code"]) == (500, "internal_error") and "no filters" in reply.text
+    assert found["error"]["code"] == "job_poisoned" and "no filters" in found["error"]["detail"]
 
 
 async def test_a_single_pass_too_long_for_the_engine_becomes_a_fold(start, reader, text_with):
