@@ -55,6 +55,8 @@ OFFSET = re.compile(r"[0-9]{1,19}")
 NEW_FIELDS = ("credentials", "on_document_error")
 """Of a request, unknown to a server of version 0.1.0."""
 TUS = {"tus-resumable": "1.0.0"}
+UPLOADED = DocumentRef(document_id="doc_" + "0" * 64)
+"""Stands for a local file until that has its id."""
 INTERRUPT_TIMEOUT = 5.0
 """Seconds for a cancel on the way out: somebody pressed Ctrl-C and is watching."""
 
@@ -89,30 +91,18 @@ class Plans:
     """Seconds without a byte before an event stream counts as lost: three missed heartbeats."""
 
     def submit(self, asking: Asking) -> Plan[Job]:
-        """Uploads local files, then POST /answer -> the job, at once."""
+        """Uploads local files, then POST /answer -> the job, at once. Raises InvalidArgument."""
         prepared = prepare(asking.documents)
         asking.names = names(prepared)
+        # Before minutes of uploads: what is wrong with the question is known now.
+        _request(asking, [UPLOADED if isinstance(document, Upload) else document for document in prepared])
         references = []
         for document in prepared:
             if isinstance(document, Upload):
                 info = yield from self.upload(document)
                 document = DocumentRef(document_id=info.document_id, title=(document.title or info.title)[:500])
             references.append(document)
-        try:
-            request = AnswerRequest.model_validate(
-                {
-                    "question": asking.question,
-                    "documents": references,
-                    "mode": asking.mode,
-                    "limits": asking.limits or Limits(),
-                    "on_document_error": asking.on_document_error,
-                    "priority": asking.priority,
-                    "webhook": None if asking.webhook is None else {"url": asking.webhook},
-                    "credentials": _credentials(asking.credentials),
-                }
-            )
-        except ValidationError as error:
-            raise InvalidArgument(f"{validation_message(error)}.") from None
+        request = _request(asking, references)
         # What is not asked for is not sent, so that an older server takes the request.
         unasked = {name for name in NEW_FIELDS if getattr(request, name) == AnswerRequest.model_fields[name].default}
         body = request.model_dump_json(exclude_none=True, exclude=unasked).encode()
@@ -381,6 +371,25 @@ class Plans:
 
 def _repeatable(request: Request) -> bool:
     return not isinstance(request.body, Upload) or request.body.repeatable
+
+
+def _request(asking: Asking, references: list[DocumentRef]) -> AnswerRequest:
+    """The body of the POST. Raises InvalidArgument."""
+    try:
+        return AnswerRequest.model_validate(
+            {
+                "question": asking.question,
+                "documents": references,
+                "mode": asking.mode,
+                "limits": asking.limits or Limits(),
+                "on_document_error": asking.on_document_error,
+                "priority": asking.priority,
+                "webhook": None if asking.webhook is None else {"url": asking.webhook},
+                "credentials": _credentials(asking.credentials),
+            }
+        )
+    except ValidationError as error:
+        raise InvalidArgument(f"{validation_message(error)}.") from None
 
 
 def _credentials(given: Mapping[str, Mapping[str, str]] | None) -> list[dict[str, Any]]:

@@ -336,6 +336,19 @@ def test_files_are_uploaded_before_the_question(client: Any, service: Any, tmp_p
     )
 
 
+@pytest.mark.parametrize(
+    ("question", "asked"), [("  ", {}), ("Where?", {"mode": "both"}), ("Where?", {"limits": {"seconds": -1}})]
+)
+def test_a_question_that_cannot_be_asked_costs_no_upload(
+    client: Any, service: Any, tmp_path: Path, question: str, asked: dict[str, Any]
+) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("hello")
+    with pytest.raises(InvalidArgument):
+        client.answer(question, [path], **asked)
+    assert service.seen == []
+
+
 def test_steps_runs_over_all_pages(client: Any, service: Any) -> None:
     steps = list(client.steps("job_1"))
     assert [step.seq for step in steps] == list(range(1, 202))
