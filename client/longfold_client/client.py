@@ -448,7 +448,7 @@ def _watch(on_event: OnEvent | None, on_progress: OnProgress | None, on_job: OnJ
 
 def _job_id(job: str | Job) -> str:
     job_id = job if isinstance(job, str) else job.id
-    if not job_id.strip() or job_id in (".", ".."):
+    if not job_id.strip() or not job_id.isprintable() or job_id in (".", ".."):
         raise InvalidArgument("job: an id as `submit` returns it.")
     return job_id
 

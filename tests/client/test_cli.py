@@ -146,6 +146,7 @@ def test_ask_json_is_one_object_on_stdout(longfold: Any) -> None:
         (["ask", "Where?", "--text", "-", "--text", "-"], "once only"),
         (["ask", " ", "--text", "x"], "question"),
         (["status", ""], "job"),
+        (["steps", "\udcff"], "job"),
         (["explode"], "no command 'explode'"),
         (["status", "x", "--server", "nowhere"], "no server address"),
         (["status", "x", "--server", "http://a..example"], "no server address"),
@@ -253,6 +254,14 @@ def test_a_reader_that_leaves_is_no_error(service: Any) -> None:
     command = f"'{sys.executable}' -m longfold_client steps job_1 --server {service.url} | head -n 1"
     done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, env=ENVIRONMENT, check=True)
     assert done.stdout.count("\n") == 1 and done.stderr == ""
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-"])
+def test_an_output_that_is_closed_is_no_error(service: Any, closed: str) -> None:
+    command = f"'{sys.executable}' -m longfold_client ask Where? --text x --server {service.url} {closed}"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, env=ENVIRONMENT)
+    assert done.returncode == 0 and "Traceback" not in done.stderr
+    assert (done.stdout == "") == (closed == ">&-")
 
 
 def test_what_the_terminal_cannot_show_does_not_cost_the_answer(service: Any) -> None:

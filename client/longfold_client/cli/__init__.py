@@ -25,6 +25,10 @@ BROKEN_PIPE = 141
 def main(argv: list[str] | None = None) -> int:
     """Runs `longfold argv...`; returns the exit code, never raises for what a user can cause."""
     arguments = sys.argv[1:] if argv is None else argv
+    if sys.stdout is None:  # closed by who started us, and then there is nothing to say there
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - as long as the process
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # an answer may hold what this terminal cannot show
     try:
