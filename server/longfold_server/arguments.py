@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 
 def port(text: str) -> int:
@@ -17,6 +18,16 @@ def count(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a positive whole number")
     return value
+
+
+def path(text: str) -> Path:
+    try:
+        found = Path(text).expanduser()
+    except RuntimeError:
+        raise argparse.ArgumentTypeError(f"{text!r}: this machine does not know whose home that is") from None
+    if not text.strip():
+        raise argparse.ArgumentTypeError("an empty path")
+    return found
 
 
 def network(text: str) -> str:

@@ -8,10 +8,9 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from longfold_server.arguments import count, network, port, url
+from longfold_server.arguments import count, network, path, port, url
 from longfold_server.tenants import command as keys
 from longfold_server.webhooks import command as webhook_secret
 
@@ -93,7 +92,7 @@ def _add_up(parser: argparse.ArgumentParser) -> None:
         "--profile", choices=PROFILES, help="how the model is asked (default: demo for the demo policy, else general)"
     )
     engine.add_argument(
-        "--tokenizer", type=Path, metavar="PATH", help="the model's tokenizer.json (default: the one beside the model)"
+        "--tokenizer", type=path, metavar="PATH", help="the model's tokenizer.json (default: the one beside the model)"
     )
     engine.add_argument(
         "--max-model-len",
@@ -119,7 +118,7 @@ def _add_up(parser: argparse.ArgumentParser) -> None:
         "--port", type=port, default=8080, help="port to listen on, 0 for any free one (default: 8080)"
     )
     service.add_argument(
-        "--data-dir", type=Path, metavar="DIR", help="documents, jobs and logs (default: ~/.local/share/longfold)"
+        "--data-dir", type=path, metavar="DIR", help="documents, jobs and logs (default: ~/.local/share/longfold)"
     )
     service.add_argument(
         "--redis-url",
@@ -154,8 +153,12 @@ def _up(arguments: argparse.Namespace) -> int:
     from longfold_server.stack.errors import StackError
     from longfold_server.stack.up import Stack, StackOptions, default_data_dir, up
 
+    try:
+        data_dir = arguments.data_dir or default_data_dir()
+    except RuntimeError:
+        return _fail("this user has no home directory: pass --data-dir")
     options = StackOptions(
-        data_dir=(arguments.data_dir or default_data_dir()).expanduser(),
+        data_dir=data_dir,
         model=arguments.model,
         engine_urls=tuple(arguments.engine_url),
         profile=arguments.profile,
@@ -186,6 +189,9 @@ def _up(arguments: argparse.Namespace) -> int:
             return asyncio.run(up(stack, ready))
     except StackError as error:
         return _fail(str(error))
+    except OSError as error:  # the data directory: a full disk, a part of it that is somebody else's
+        where = f"{error.filename}: " if error.filename else ""
+        return _fail(f"the stack cannot run: {where}{error.strerror or error}")
 
 
 def _serve(arguments: argparse.Namespace) -> int:

@@ -29,14 +29,22 @@ class Model:
     tokenizer: Path
 
 
+def folder_of(source: str) -> Path:
+    """The folder that a model's source names, if it names one. Raises `BadConfiguration`."""
+    try:
+        return Path(source).expanduser()
+    except RuntimeError:  # `~somebody`, of whom this machine knows nothing
+        raise BadConfiguration(f"no model folder at {source}") from None
+
+
 def is_policy(source: str) -> bool:
     """Whether this is the demo policy's folder."""
-    return Path(source).expanduser().resolve() == POLICY
+    return folder_of(source).resolve() == POLICY
 
 
 def tokenizer_of(source: str) -> Path | None:
     """The tokenizer.json of a model folder, or of a hub model that is in the local Hugging Face cache."""
-    folder = Path(source).expanduser()
+    folder = folder_of(source)
     if folder.is_dir():
         file = folder / "tokenizer.json"
         return file if file.is_file() else None
@@ -60,7 +68,7 @@ def resolve(source: str | None, profile: str | None, tokenizer: Path | None, *, 
         source = str(POLICY)
         if not (POLICY / "config.json").is_file():
             raise BadConfiguration(f"this installation has no demo policy in {POLICY}; pass --model")
-    folder = Path(source).expanduser()
+    folder = folder_of(source)
     if not folder.is_dir() and (folder.is_absolute() or source.startswith((".", "~"))):
         if name is None:
             raise BadConfiguration(f"no model folder at {source}")
@@ -88,7 +96,8 @@ async def served(url: str, api_key: str | None) -> tuple[str, str]:
     """Name and source of the first model a running vLLM serves. Raises `StackError` when it does not answer."""
     headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
     try:
-        async with httpx.AsyncClient(timeout=10.0) as client:
+        # No proxy of the environment, as for every call that follows.
+        async with httpx.AsyncClient(trust_env=False, timeout=10.0) as client:
             reply = await client.get(f"{url.rstrip('/')}/v1/models", headers=headers)
             reply.raise_for_status()
             entry: dict[str, Any] = reply.json()["data"][0]

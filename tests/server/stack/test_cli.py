@@ -65,6 +65,9 @@ def test_the_client_finds_up_by_its_entry_point() -> None:
         ["up", "--allow-network", "10.0.0"],
         ["up", "--engine-url", "localhost:8000"],
         ["up", "--profile", "unknown"],
+        ["up", "--data-dir", ""],
+        ["up", "--data-dir", "~no-such-user/data"],
+        ["up", "--tokenizer", "~no-such-user/tokenizer.json"],
         ["api", "--port", "x"],
     ],
 )
@@ -80,6 +83,7 @@ def test_wrong_usage_is_status_2(argv: list[str], capsys: pytest.CaptureFixture[
     [
         (["up", "--model", "org/model", "--tokenizer", "/no/tokenizer.json"], "no tokenizer file"),
         (["up", "--model", "/no/such/model"], "no model folder at /no/such/model"),
+        (["up", "--model", "~no-such-user/model"], "no model folder at ~no-such-user/model"),
         (["up", "--engine-url", "http://127.0.0.1:1"], "no vLLM answers at http://127.0.0.1:1"),
         (["up", "--engine-url", "http://127.0.0.1:1", "--redis-url", "redis://127.0.0.1:1"], "does not answer"),
     ],
@@ -90,6 +94,13 @@ def test_up_says_in_a_sentence_why_it_cannot_start(argv: list[str], words: str, 
     (line,) = done.stderr.strip().splitlines()
     assert line.startswith("longfold-server: ") and words in line
     assert not (tmp_path / "data" / "stack.json").exists()
+
+
+def test_a_data_directory_that_is_not_ours_is_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "logs").write_text("")
+    done = run("up", "--engine-url", "http://127.0.0.1:1", "--port", "0", "--data-dir", str(tmp_path))
+    assert done.returncode == 1
+    assert done.stderr == f"longfold-server: the stack cannot run: {tmp_path / 'logs'}: File exists\n"
 
 
 @pytest.mark.parametrize("command", ["serve", "api", "worker"])

@@ -71,7 +71,7 @@ def test_missing_tokenizers_are_refused_in_words(folder: Path) -> None:
         models.resolve(str(folder), None, None)
 
 
-@pytest.mark.parametrize("missing", ["/no/such/model", "./no-such-model", "~/no-such-model"])
+@pytest.mark.parametrize("missing", ["/no/such/model", "./no-such-model", "~/no-such-model", "~no-such-user/model"])
 def test_a_missing_folder_is_not_taken_for_a_hub_name(missing: str, folder: Path) -> None:
     with pytest.raises(BadConfiguration, match="no model folder"):
         models.resolve(missing, None, folder / "tokenizer.json")
@@ -117,6 +117,18 @@ async def test_a_running_engine_tells_what_it_serves(engine: tuple[str, dict[str
     assert await models.served(url, None) == ("demo", "/models/demo")
     replies["/v1/models"] = (200, json.dumps({"data": [{"id": "demo"}]}).encode())
     assert await models.served(url + "/", "key") == ("demo", "demo")
+
+
+async def test_an_engine_is_asked_without_the_environments_proxy(
+    engine: tuple[str, dict[str, tuple[int, bytes]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, replies = engine
+    replies["/v1/models"] = (200, json.dumps({"data": [{"id": "demo"}]}).encode())
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    assert await models.served(url, None) == ("demo", "demo")
 
 
 @pytest.mark.parametrize(
