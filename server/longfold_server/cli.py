@@ -115,7 +115,10 @@ def _add_up(parser: argparse.ArgumentParser) -> None:
         "--host", default=os.environ.get("LONGFOLD_HOST", "127.0.0.1"), help="address to listen on (default: 127.0.0.1)"
     )
     service.add_argument(
-        "--port", type=port, default=8080, help="port to listen on, 0 for any free one (default: 8080)"
+        "--port",
+        type=port,
+        default=os.environ.get("LONGFOLD_PORT") or 8080,
+        help="port to listen on, 0 for any free one (default: 8080)",
     )
     service.add_argument(
         "--data-dir", type=path, metavar="DIR", help="documents, jobs and logs (default: ~/.local/share/longfold)"

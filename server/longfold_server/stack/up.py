@@ -84,6 +84,11 @@ class Stack:
         self._claim: socket.socket | None = None
         self._began = time.time()
         # Fails early and in words, before anything is started.
+        if options.engine_urls and (options.max_model_len is not None or options.vllm_flags):
+            raise BadConfiguration(
+                "--max-model-len and --vllm-flag are for a vLLM that is started here: with --engine-url, "
+                "start that engine with them"
+            )
         self._vllm = None if options.engine_urls else vllm.find()
         self._model = (
             None

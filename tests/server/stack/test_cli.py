@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from importlib.metadata import entry_points
@@ -84,6 +85,7 @@ def test_wrong_usage_is_status_2(argv: list[str], capsys: pytest.CaptureFixture[
         (["up", "--model", "org/model", "--tokenizer", "/no/tokenizer.json"], "no tokenizer file"),
         (["up", "--model", "/no/such/model"], "no model folder at /no/such/model"),
         (["up", "--model", "~no-such-user/model"], "no model folder at ~no-such-user/model"),
+        (["up", "--engine-url", "http://127.0.0.1:1", "--max-model-len", "4096"], "--max-model-len"),
         (["up", "--engine-url", "http://127.0.0.1:1"], "no vLLM answers at http://127.0.0.1:1"),
         (["up", "--engine-url", "http://127.0.0.1:1", "--redis-url", "redis://127.0.0.1:1"], "does not answer"),
     ],
@@ -94,6 +96,17 @@ def test_up_says_in_a_sentence_why_it_cannot_start(argv: list[str], words: str, 
     (line,) = done.stderr.strip().splitlines()
     assert line.startswith("longfold-server: ") and words in line
     assert not (tmp_path / "data" / "stack.json").exists()
+
+
+def test_up_listens_where_the_variable_says(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        up = ["up", "--engine-url", "http://127.0.0.1:1", "--data-dir", str(tmp_path / "data")]
+        done = run(*up, LONGFOLD_PORT=port)
+        assert done.returncode == 1 and f"cannot listen on 127.0.0.1 port {port}" in done.stderr
+        assert run(*up, LONGFOLD_PORT="x").returncode == 2
 
 
 def test_a_data_directory_that_is_not_ours_is_a_sentence(tmp_path: Path) -> None:
