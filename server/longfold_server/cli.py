@@ -98,7 +98,7 @@ def _add_up(parser: argparse.ArgumentParser) -> None:
         "--max-model-len",
         type=count,
         metavar="N",
-        help="context window in tokens (default: the model's, at most 98304)",
+        help="context window in tokens (default: the model's, at most 98304 once its config.json is here)",
     )
     engine.add_argument(
         "--kv-cache-gib", type=count, default=1, metavar="N", help="KV cache of a vLLM on the CPU, in GiB (default: 1)"

@@ -42,11 +42,11 @@ def is_policy(source: str) -> bool:
     return folder_of(source).resolve() == POLICY
 
 
-def tokenizer_of(source: str) -> Path | None:
-    """The tokenizer.json of a model folder, or of a hub model that is in the local Hugging Face cache."""
+def file_of(source: str, name: str) -> Path | None:
+    """A file of a model folder, or of a hub model that is in the local Hugging Face cache."""
     folder = folder_of(source)
     if folder.is_dir():
-        file = folder / "tokenizer.json"
+        file = folder / name
         return file if file.is_file() else None
     if importlib.util.find_spec("huggingface_hub") is None:
         return None
@@ -54,7 +54,7 @@ def tokenizer_of(source: str) -> Path | None:
     import huggingface_hub.errors
 
     try:
-        cached = huggingface_hub.try_to_load_from_cache(source, "tokenizer.json")
+        cached = huggingface_hub.try_to_load_from_cache(source, name)
     except huggingface_hub.errors.HFValidationError:
         return None  # not a hub name
     # Besides a path and None there is a marker object for "known not to exist".
@@ -77,7 +77,7 @@ def resolve(source: str | None, profile: str | None, tokenizer: Path | None, *, 
                 f"the engine serves {source}, a folder that is not on this machine: pass --tokenizer PATH"
             )
     if tokenizer is None:
-        tokenizer = tokenizer_of(source)
+        tokenizer = file_of(source, "tokenizer.json")
         if tokenizer is None:
             raise BadConfiguration(
                 f"no tokenizer.json of {source} on this machine: pass --tokenizer PATH, "

@@ -22,6 +22,7 @@ from pathlib import Path
 
 import httpx
 
+from longfold_server.stack import models
 from longfold_server.stack.errors import BadConfiguration, NotInstalled
 from longfold_server.stack.processes import Child, Command, Patience, Report, Status
 
@@ -69,7 +70,7 @@ class Options:
     """Under which the API serves it."""
     port: int
     max_model_len: int | None = None
-    """Context window in tokens; None: the model's own, at most `WINDOW_MOST`."""
+    """Context window in tokens; None: see `window`."""
     kv_cache_gib: int = 1
     """On CPUs only; a GPU build takes what the weights leave free."""
     api_key: str | None = None
@@ -149,10 +150,10 @@ def cpu_dtype(cpuinfo: str | None = None) -> str:
 
 
 def window(model: str) -> int | None:
-    """The context window to serve a model folder with; None when the folder does not tell (or it is a hub name).
+    """The context window to serve a model with; None when its config.json does not tell or is not on this machine.
     Raises `BadConfiguration`."""
-    config = Path(model) / "config.json"
-    if not config.is_file():
+    config = models.file_of(model, "config.json")
+    if config is None:
         return None
     try:
         values = json.loads(config.read_text(encoding="utf-8"))

@@ -91,6 +91,19 @@ def test_the_window_comes_from_the_model(config: dict[str, object], expected: in
     assert vllm.window(str(model)) == expected
 
 
+def test_a_hub_model_of_the_local_cache_has_a_window_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import huggingface_hub.constants
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    snapshot = tmp_path / "models--org--model" / "snapshots" / "abc"
+    snapshot.mkdir(parents=True)
+    (snapshot / "config.json").write_text(json.dumps({"max_position_embeddings": 262_144}))
+    assert vllm.window("org/model") is None
+    (tmp_path / "models--org--model" / "refs").mkdir()
+    (tmp_path / "models--org--model" / "refs" / "main").write_text("abc")
+    assert vllm.window("org/model") == 98_304
+
+
 def test_a_broken_model_config_is_refused_in_words(model: Path) -> None:
     (model / "config.json").write_text("{")
     with pytest.raises(BadConfiguration, match=r"config\.json"):
