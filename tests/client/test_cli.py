@@ -89,12 +89,14 @@ def test_ask_sends_the_documents_in_the_order_given(
     path = tmp_path / "a.txt"
     path.write_text("hello")
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO("größe".encode())))
-    options = ["--text", "-", "--file", str(path), "--url", "https://example.com/a", "--text", "short"]
+    known = "doc_" + "a" * 64
+    options = ["--text", "-", "--file", str(path), "--url", "https://example.com/a", "--document", known]
     options += ["--mode", "fold", "--seconds", "9", "--tokens", "1000", "--priority", "7"]
     run = longfold("ask", "Where?", *options, "--no-progress")
     assert (run.code, run.err) == (0, "")
     body = json.loads(service.paths("POST", "/answer")[0][3])
-    assert [next(iter(document)) for document in body["documents"]] == ["text", "document_id", "url", "text"]
+    assert [next(iter(document)) for document in body["documents"]] == ["text", "document_id", "url", "document_id"]
+    assert body["documents"][3]["document_id"] == known != body["documents"][1]["document_id"]
     assert body["documents"][0]["text"] == "größe"
     assert body["mode"] == "fold" and body["limits"] == {"seconds": 9.0, "tokens": 1000} and body["priority"] == 7
 
@@ -147,6 +149,7 @@ def test_ask_json_is_one_object_on_stdout(longfold: Any) -> None:
         (["ask", " ", "--text", "x"], "question"),
         (["status", ""], "job"),
         (["steps", "\udcff"], "job"),
+        (["ask", "Where?", "--document", "doc_1"], "document_id"),
         (["explode"], "no command 'explode'"),
         (["status", "x", "--server", "nowhere"], "no server address"),
         (["status", "x", "--server", "http://a..example"], "no server address"),

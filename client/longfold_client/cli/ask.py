@@ -21,7 +21,9 @@ from .text import one_line
 def run(options: argparse.Namespace) -> int:
     """Asks, shows, prints. Ctrl-C cancels the job and is raised again with a note about it."""
     if not options.documents:
-        raise InvalidArgument("give at least one document: --url URL, --file PATH, or --text - for standard input.")
+        raise InvalidArgument(
+            "give at least one document: --url URL, --file PATH, --document ID, or --text - for standard input."
+        )
     if options.documents.count(("text", "-")) > 1:
         raise InvalidArgument("standard input can be read once only: give --text - a single time.")
     documents = [_document(kind, value) for kind, value in options.documents]
@@ -65,6 +67,8 @@ def _document(kind: str, value: str) -> Document:
         return {"url": value}
     if kind == "file":
         return Path(value)
+    if kind == "document":
+        return {"document_id": value.strip()}
     if value != "-":
         return {"text": value}
     if sys.stdin is None or sys.stdin.closed:

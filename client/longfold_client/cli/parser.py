@@ -28,7 +28,7 @@ class Parser:
 
 
 class InOrder(argparse.Action):
-    """Collects --url, --file and --text into one list, so that documents keep the order of the command line."""
+    """Collects the options that name a document into one list, so that documents keep the order of the command line."""
 
     def __call__(
         self,
@@ -94,6 +94,7 @@ def _ask(parser: argparse.ArgumentParser) -> None:
         ("--url", "URL", "a document that the server fetches"),
         ("--file", "PATH", "a local file, uploaded first"),
         ("--text", "TEXT", "the text itself; - reads standard input"),
+        ("--document", "ID", "one that the server has, as `longfold inspect` names it"),
     ):
         documents.add_argument(
             flag, action=InOrder, metavar=metavar, help=text, dest="documents", default=argparse.SUPPRESS
