@@ -135,6 +135,16 @@ def test_a_stage_that_cannot_be_run_is_told_in_a_line(
     assert not list(tmp_path.rglob("policy")) and not list(tmp_path.rglob("*.part"))
 
 
+def test_a_stage_that_changed_nothing_says_so(
+    bigram: Callable[..., Path], letters: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = [f"start={bigram({'<ans>': {'B': 12.0}})}", f"data={letters()}", "limits.chunk_tokens=64", "steps=1"]
+    given += ["questions=2", "rollouts.group=2", "rollouts.temperature=0.7", "rollouts.top_p=0.95"]
+    words = [word for one in given for word in ("--set", one)]
+    assert main(["run", "demo/memory", "--out", str(tmp_path / "run"), *words]) == 0
+    assert "the policy did not change: no step had a gradient" in " ".join(capsys.readouterr().err.split())
+
+
 def test_the_report_is_a_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "config.json").write_text('{"recipe": {"kind": "merge"}}')

@@ -209,19 +209,27 @@ def _run(given: argparse.Namespace) -> int:
     console = Console(stderr=True)
     # Only training has a checkpoint to stop at; the other kinds are interrupted at once.
     interrupts = _interrupts() if recipe.kind == "reinforce" else nullcontext(Event())
+    last = ""
+
+    def watch(done: int, total: int, note: str) -> None:
+        nonlocal last
+        last = note
+        progress.update(task, completed=done, total=total, note=note)
+
     with interrupts as asked, _progress(console) as progress:
         task = progress.add_task(recipe.kind, total=None, note="")
         made = run(
             recipe,
             given.out,
             resume=given.resume,
-            watch=lambda done, total, note: progress.update(task, completed=done, total=total, note=note),
+            watch=watch,
             stopped=asked.is_set,
         )
     if made is None:
         console.print("Stopped; go on with --resume.")
         return INTERRUPTED
-    console.print(f"Written: {made}")
+    # In the bar a narrow terminal cuts the note.
+    console.print(f"Written: {made}" + (f" ({last})" if last else ""))
     return 0
 
 

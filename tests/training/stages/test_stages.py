@@ -231,7 +231,12 @@ def test_a_run_that_leaves_the_numbers_keeps_the_last_good_checkpoint(
 
 def test_equal_rewards_are_skipped_and_counted(bigram: Bigram, letters: Letters, tmp_path: Path) -> None:
     start = bigram({"<ans>": {"B": 12.0}})
-    made = run(load("demo/memory", [*LEARN, f"start={start}", f"data={letters()}", "steps=2"]), tmp_path / "run")
+    recipe = load("demo/memory", [*LEARN, f"start={start}", f"data={letters()}", "steps=2"])
+    told: list[str] = []
+    # Interrupted or not, whoever watches is told.
+    assert run(recipe, tmp_path / "run", stopped=lambda: True) is None
+    made = run(recipe, tmp_path / "run", resume=True, watch=lambda *seen: told.append(seen[-1]))
+    assert told[-1].startswith("the policy did not change: ")
     assert [(row["groups"], row["groups_without_gradient"], row["loss"]) for row in rows(tmp_path / "run")] == [
         (4, 4, 0)
     ] * 2

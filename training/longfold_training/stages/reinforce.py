@@ -25,8 +25,8 @@ def reinforce(recipe: Reinforce, out: Path, *, resume: bool, watch: Watch, stopp
     """Train; returns the policy's folder, `out`/policy, or None when it was stopped.
 
     A resumed run takes the steps that an unbroken one would have taken: every step's questions and samples follow from
-    the seed and the step, and the checkpoint holds all that goes from one step to the next. Raises `TrainingError`; the
-    last checkpoint then stays.
+    the seed and the step, and the checkpoint holds all that goes from one step to the next. `watch` is told at the end
+    where no step changed the policy. Raises `TrainingError`; the last checkpoint then stays.
     """
     material = prepare(recipe)
     sampler = TaskBalanced([_label(recipe, problem) for problem in material.problems], recipe.questions, recipe.seed)
@@ -89,6 +89,8 @@ async def _train(
             watch(step, recipe.steps, f"reward {row['reward']:.3f}  entropy {row['entropy']:.3f}")
             if ends:
                 return None
+    if not learner.updates:
+        watch(step, recipe.steps, "the policy did not change: no step had a gradient (groups_without_gradient)")
     return policy.save(folder.folder / "policy")
 
 
