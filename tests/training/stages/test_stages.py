@@ -27,7 +27,15 @@ from longfold_agent.profiles.demo import KEEP
 from longfold_training.demo.documents import Document, Item
 from longfold_training.demo.story import Key
 from longfold_training.engines.local.policy import LocalPolicy
-from longfold_training.errors import CheckpointError, DataError, DivergedError, RecipeError, RolloutError, StorageError
+from longfold_training.errors import (
+    CheckpointError,
+    DataError,
+    DivergedError,
+    JudgeError,
+    RecipeError,
+    RolloutError,
+    StorageError,
+)
 from longfold_training.problems import load as read_problems
 from longfold_training.recipes import load
 from longfold_training.rewards import judge, validate
@@ -617,6 +625,36 @@ def test_a_judge_without_its_key_is_told(bigram: Bigram, letters: Letters, tmp_p
     recipe = load("demo/evaluate", [f"start={bigram({})}", f"data={letters()}", *judge])
     with pytest.raises(RecipeError, match="NO_SUCH_KEY is not set"):
         run(recipe, tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("", r"no judge answers at http://127\.0\.0\.1:9: .*ConnectError"),
+        ("/wrong", r"no judge answers at .*/wrong: there is no .*/wrong/v1/models \(404\)"),
+        ("/closed", r"the judge at .*/closed refuses the key in JUDGE_KEY \(401\)"),
+    ],
+)
+def test_a_judge_that_is_not_there_is_told_before_the_first_attempt(
+    bigram: Bigram, letters: Letters, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str, message: str
+) -> None:
+    class Endpoint(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_error(404 if self.path == "/wrong/v1/models" else 401)
+
+        def log_message(self, format: str, *args: object) -> None:
+            return
+
+    monkeypatch.setenv("JUDGE_KEY", "a-key")
+    told: list[str] = []
+    with ThreadingHTTPServer(("127.0.0.1", 0), Endpoint) as server:
+        Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port if path else 9}{path}"
+        settings = [f"start={bigram({})}", f"data={letters()}", f"judge.url={url}", "judge.api_key_variable=JUDGE_KEY"]
+        with pytest.raises(JudgeError, match=message):
+            run(load("demo/evaluate", settings), tmp_path, watch=lambda *seen: told.append(seen[-1]))
+        server.shutdown()
+    assert told == [f"asking the judge at {url}"]
 
 
 def test_problems_follow_from_their_seed(bigram: Bigram, tmp_path: Path) -> None:

@@ -3,7 +3,7 @@ no advantages."""
 
 from longfold_training.rewards.adversarial import adversarial
 from longfold_training.rewards.grade import Grade, Grader, Score
-from longfold_training.rewards.judge import Case, Judge, Verdicts
+from longfold_training.rewards.judge import Case, Judge, Verdicts, probe
 from longfold_training.rewards.memory import MemoryRewards
 from longfold_training.rewards.rules import AnyRule, Choice, Cover, Exact, Items, Number, Ratio, Rule
 from longfold_training.rewards.validate import validate
@@ -25,5 +25,6 @@ __all__ = [
     "Score",
     "Verdicts",
     "adversarial",
+    "probe",
     "validate",
 ]

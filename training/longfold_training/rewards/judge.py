@@ -7,6 +7,7 @@ well was talked into it.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import os
@@ -17,6 +18,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
 
+from longfold_agent.engines.connection import Deadline, base, client, where
 from longfold_agent.engines.vllm import VLLMEngine
 from longfold_agent.errors import EngineError
 from longfold_agent.neutralise import neutralise
@@ -56,6 +58,8 @@ LONGEST = 8_000
 PATIENCE = 1_500.0
 """Seconds after which nothing is asked once more: 600 for a reply that is lost at its end, 900 for what serves the
 judge to come back."""
+PROBE = 60.0
+"""Seconds in which a judge says whether it is there, however busy it is."""
 _TAGS = tuple(f"<{end}{name}>" for name in ("question", "reference", "candidate") for end in ("", "/"))
 _MARK = re.compile(r"\[\[\s*(YES|NO)\s*\]\]", re.IGNORECASE)
 
@@ -153,10 +157,7 @@ class Judge:
         key_variable: the environment variable that holds the endpoint's key, "" for none. Raises `RecipeError` where it
         is not set.
         """
-        key = os.environ.get(key_variable, "") if key_variable else ""
-        if key_variable and not key:
-            raise RecipeError(f"judge.api_key_variable: {key_variable} is not set in the environment of this process")
-        return cls(VLLMEngine(url, model=model, api_key=key, retry_seconds=PATIENCE), model, verdicts)
+        return cls(VLLMEngine(url, model=model, api_key=_secret(key_variable), retry_seconds=PATIENCE), model, verdicts)
 
     async def decide(self, cases: Sequence[Case]) -> list[bool]:
         """Whether each answer is equivalent to one of its golds; equal cases are asked once.
@@ -217,6 +218,25 @@ class Judge:
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
+async def probe(url: str, key_variable: str) -> None:
+    """Ask an endpoint for its models, so that a wrong address or key shows before there is an answer to judge.
+
+    Raises `JudgeError` where nothing answers, there is no such path or the key is refused, `RecipeError` where
+    `key_variable` is not set. Any other reply will do: not every endpoint tells its models.
+    """
+    ends = asyncio.get_running_loop().time() + PROBE
+    try:
+        async with client(_secret(key_variable), PROBE, connect_timeout=5.0) as http, Deadline(where(url), ends):
+            status = (await http.get(base(url) + "/v1/models")).status_code
+    except EngineError as error:
+        raise JudgeError(f"no judge answers at {url}: {error}") from error
+    if status == 404:
+        raise JudgeError(f"no judge answers at {url}: there is no {base(url)}/v1/models (404)")
+    if status in (401, 403):
+        key = f"the key in {key_variable}" if key_variable else "to answer without a key: set judge.api_key_variable"
+        raise JudgeError(f"the judge at {url} refuses {key} ({status})")
+
+
 def prompt(case: Case) -> str:
     """What the judge is asked; nothing in the case can imitate the frame around it or a verdict."""
     question, reference, candidate = (
@@ -224,3 +244,10 @@ def prompt(case: Case) -> str:
         for text in (case.question, "\nor: ".join(case.golds), case.answer)
     )
     return PROMPT.format(question=question, reference=reference, candidate=candidate)
+
+
+def _secret(variable: str) -> str:
+    key = os.environ.get(variable, "") if variable else ""
+    if variable and not key:
+        raise RecipeError(f"judge.api_key_variable: {variable} is not set in the environment of this process")
+    return key

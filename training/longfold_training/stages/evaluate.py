@@ -68,8 +68,6 @@ async def _attempt(
     recipe: Evaluate, material: Material, policy: LocalPolicy | str, out: Path, watch: Watch
 ) -> list[Episode]:
     found: list[Episode] = []
-    if recipe.url:
-        watch(0, len(material.problems), f"waiting for {recipe.url}")
     async with collector(
         recipe,
         material,
@@ -78,8 +76,8 @@ async def _attempt(
         group=1,
         temperature=recipe.temperature,
         top_p=recipe.top_p,
+        tell=lambda note: watch(0, len(material.problems), note),
     ) as rollouts:
-        watch(0, len(material.problems), "")
         for start in range(0, len(material.problems), AT_ONCE):
             found += await rollouts.collect(material.problems[start : start + AT_ONCE], seed=str(recipe.seed))
             right = fmean(episode.score.value for episode in found)

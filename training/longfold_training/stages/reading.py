@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,7 @@ from longfold_training.errors import DataError, RolloutError
 from longfold_training.policy_folder import weights_hash
 from longfold_training.problems import Problem, load
 from longfold_training.recipes import Dense, Evaluate, Judge, Lora, Reinforce, Select
-from longfold_training.rewards import Grader, MemoryRewards, Verdicts, validate
+from longfold_training.rewards import Grader, MemoryRewards, Verdicts, probe, validate
 from longfold_training.rewards import Judge as JudgeModel
 from longfold_training.rollout import Collector, Exploration
 from longfold_training.served import served
@@ -100,11 +100,14 @@ async def collector(
     temperature: float,
     top_p: float,
     dense: Dense | None = None,
+    tell: Callable[[str], None],
 ) -> AsyncIterator[Collector]:
     """Attempts with the policy as it is at the time, graded by rule and, where the recipe names one, by a judge.
 
     policy: in this process, or the URL of a vLLM that serves it.
-    The judge's verdicts are kept in `out`/verdicts.sqlite; `out` exists.
+    tell: told what is waited for before the first attempt, "" when nothing is any more.
+    The judge's verdicts are kept in `out`/verdicts.sqlite; `out` exists. Raises `JudgeError` for a judge that is not
+    there at the beginning, `RolloutError` for a policy that is not served.
     """
     exploration = Exploration(
         group=group,
@@ -115,15 +118,17 @@ async def collector(
         tokens=recipe.limits.attempt_tokens,
         lockstep=not isinstance(policy, str),
     )
-    engine: Engine
-    if isinstance(policy, str):
-        await _comes_up(policy)
-        # Counted from a call's begin: what is lost at a long reply's end is asked for once more, too.
-        engine = VLLMEngine(policy, timeout=LONGEST_REPLY, retry_seconds=LONGEST_REPLY + START)
-    else:
-        engine = LocalEngine(policy, tokens_at_once=recipe.tokens_at_once)
-    try:
-        async with _grader(recipe.judge, out / "verdicts.sqlite") as grader:
+    async with _grader(recipe.judge, out / "verdicts.sqlite", tell) as grader:
+        engine: Engine
+        if isinstance(policy, str):
+            tell(f"waiting for {policy}")
+            await _comes_up(policy)
+            # Counted from a call's begin: what is lost at a long reply's end is asked for once more, too.
+            engine = VLLMEngine(policy, timeout=LONGEST_REPLY, retry_seconds=LONGEST_REPLY + START)
+        else:
+            engine = LocalEngine(policy, tokens_at_once=recipe.tokens_at_once)
+        tell("")
+        try:
             yield Collector(
                 profile=material.profile,
                 engine=engine,
@@ -132,8 +137,8 @@ async def collector(
                 exploration=exploration,
                 memory=None if dense is None else MemoryRewards(dense.held, dense.kept, dense.valid),
             )
-    finally:
-        await engine.aclose()
+        finally:
+            await engine.aclose()
 
 
 async def _comes_up(url: str) -> None:
@@ -148,10 +153,12 @@ async def _comes_up(url: str) -> None:
 
 
 @asynccontextmanager
-async def _grader(judge: Judge | None, verdicts: Path) -> AsyncIterator[Grader]:
+async def _grader(judge: Judge | None, verdicts: Path, tell: Callable[[str], None]) -> AsyncIterator[Grader]:
     if judge is None:
         yield Grader()
         return
+    tell(f"asking the judge at {judge.url}")
+    await probe(judge.url, judge.api_key_variable)
     with Verdicts(verdicts) as kept:
         asked = JudgeModel.over(judge.url, judge.model, judge.api_key_variable, kept)
         try:

@@ -67,6 +67,7 @@ async def _train(
         temperature=how.temperature,
         top_p=how.top_p,
         dense=recipe.dense,
+        tell=lambda note: watch(step, recipe.steps, note),
     ) as rollouts:
         while step < recipe.steps:
             began, worked = time.monotonic(), time.process_time()

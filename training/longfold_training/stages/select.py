@@ -52,12 +52,16 @@ async def _measure(
     how = recipe.rollouts
     # What an attempt says follows from the seed and its problem, whichever others it is attempted with.
     rewards: list[tuple[float, ...]] = [tuple(one["rewards"]) for one in folder.measured()]
-    if recipe.url:
-        watch(len(rewards), len(material.problems), f"waiting for {recipe.url}")
     async with collector(
-        recipe, material, policy, folder.folder, group=how.group, temperature=how.temperature, top_p=how.top_p
+        recipe,
+        material,
+        policy,
+        folder.folder,
+        group=how.group,
+        temperature=how.temperature,
+        top_p=how.top_p,
+        tell=lambda note: watch(len(rewards), len(material.problems), note),
     ) as rollouts:
-        watch(len(rewards), len(material.problems), "")
         for start in range(len(rewards), len(material.problems), AT_ONCE):
             problems = material.problems[start : start + AT_ONCE]
             episodes = await rollouts.collect(problems, seed=str(recipe.seed))
