@@ -14,6 +14,7 @@ import torch
 
 from longfold_training.errors import CheckpointError, StorageError
 from longfold_training.recipes import Recipe, load
+from longfold_training.report import render
 from longfold_training.run_folder import RunFolder
 
 
@@ -58,6 +59,33 @@ def test_a_resumed_run_takes_the_later_steps_again(tmp_path: Path, recipe: Recip
     again.close()
     rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert rows == [{"step": 1, "reward": 0.1}, {"step": 2, "reward": 0.2}, {"step": 3, "reward": 1.0}]
+
+
+def test_a_label_with_other_line_ends_is_one_row(tmp_path: Path, recipe: Recipe) -> None:
+    row = {"step": 1, "score/one\u2028two\u0085three": 0.5}
+    run = open_run(tmp_path, recipe, "one")
+    run.begin(0)
+    run.record(row)
+    run.save({"step": 1})
+    run.close()
+    again = open_run(tmp_path, recipe, "one", resume=True)
+    again.begin(1)
+    again.close()
+    assert [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().split("\n")[:-1]] == [row]
+    assert "one\u2028two\u0085three" in render([tmp_path])
+
+
+@pytest.mark.parametrize("damage", ['{"step": 2, "rew', '{"reward": 1}', "3", "\x00\x00"])
+def test_a_damaged_row_is_told_with_its_place(tmp_path: Path, recipe: Recipe, damage: str) -> None:
+    begun(tmp_path, recipe)
+    first, _, third, _ = (tmp_path / "metrics.jsonl").read_text().split("\n")
+    (tmp_path / "metrics.jsonl").write_text("\n".join([first, damage, third, ""]))
+    again = open_run(tmp_path, recipe, "one", resume=True)
+    with pytest.raises(CheckpointError, match=r"metrics\.jsonl:2: cannot read the line"):
+        again.begin(2)
+    (tmp_path / "metrics.jsonl").write_bytes(b'{"step": "\xff"}\n')
+    with pytest.raises(CheckpointError, match=r"metrics\.jsonl:1: "):
+        again.begin(2)
 
 
 def test_it_is_not_overwritten_by_accident(tmp_path: Path, recipe: Recipe) -> None:

@@ -85,7 +85,8 @@ def _runs(folder: Path) -> list[_Run]:
 def _lines(path: Path) -> list[Mapping[str, Any]]:
     if not path.exists():
         return []
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    # Labels of the data may hold other line ends of Unicode.
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line.strip()]
 
 
 def _overview(runs: Sequence[_Run]) -> str:

@@ -92,11 +92,12 @@ class RunFolder:
         return self.folder / name
 
     def begin(self, step: int) -> None:
-        """Open the metrics for the steps after `step`; rows of later steps, which will be taken again, are dropped."""
-        path = self.folder / "metrics.jsonl"
-        lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
-        kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
-        self.write("metrics.jsonl", "".join(kept))
+        """Open the metrics for the steps after `step`; rows of later steps, which will be taken again, are dropped.
+
+        Raises `CheckpointError` for a row that cannot be read, `StorageError`.
+        """
+        kept = [row for row in _rows(self.folder / "metrics.jsonl", "step") if row["step"] <= step]
+        self.write("metrics.jsonl", "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in kept))
         try:
             self._tensorboard = _tensorboard(self.folder / "tensorboard", step + 1)
         except OSError as error:
@@ -112,18 +113,18 @@ class RunFolder:
         except OSError as error:
             raise StorageError(f"cannot write the figures of {self.folder}: {error.strerror}") from error
 
-    def measured(self) -> list[Any]:
-        """What `measure` has kept, in its order; a line that was not finished is dropped. Raises `StorageError`."""
+    def measured(self) -> list[dict[str, Any]]:
+        """What `measure` has kept, in its order; a line that was not finished is dropped. Raises `CheckpointError` for
+        a line that cannot be read, `StorageError`."""
         if not self._measured.exists():
             return []
-        lines = self._measured.read_text(encoding="utf-8").splitlines(keepends=True)
-        whole = [line for line in lines if line.endswith("\n")]
-        if len(whole) < len(lines):
-            self.write(self._measured.name, "".join(whole))
-        return [json.loads(line) for line in whole]
+        rows = _rows(self._measured, "id")
+        self.write(self._measured.name, "".join(json.dumps(row) + "\n" for row in rows))
+        return rows
 
-    def measure(self, values: Iterable[Any]) -> None:
-        """Keep what took long to find, so that a run that is killed does not find it again. Raises `StorageError`."""
+    def measure(self, values: Iterable[Mapping[str, Any]]) -> None:
+        """Keep what took long to find, each with its "id", so that a run that is killed does not find it again. Raises
+        `StorageError`."""
         try:
             with self._measured.open("a", encoding="utf-8") as file:
                 file.writelines(json.dumps(value) + "\n" for value in values)
@@ -166,6 +167,21 @@ class RunFolder:
                 f"{self.folder} was begun with {' and '.join(told)}; give the same ones, or choose another folder"
             )
         return before
+
+
+def _rows(path: Path, key: str) -> list[dict[str, Any]]:
+    """A file's lines, each an object with `key`; none where there is no file. A last one that was not finished is
+    dropped. Split as bytes: labels of the data may hold other line ends of Unicode."""
+    *lines, _ = path.read_bytes().split(b"\n") if path.exists() else [b""]
+    rows = []
+    for number, line in enumerate(lines, 1):
+        try:
+            row = json.loads(line)
+            row[key]
+        except (ValueError, LookupError, TypeError) as error:
+            raise CheckpointError(f"{path}:{number}: cannot read the line, so the run cannot go on") from error
+        rows.append(row)
+    return rows
 
 
 class _Events:
