@@ -207,6 +207,31 @@ async def test_what_the_window_cannot_take_is_refused_before_anything_is_asked()
     assert engine.calls == 0
 
 
+async def test_problems_that_the_window_cannot_take_are_named_before_the_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    problems = [PROBLEM, *(problem(f"long{number}", "Words and words. " * 3_000) for number in range(7))]
+    sizes = [TOKENS.count(one.documents[0].text) for one in problems]
+    engine, counted, count = ScriptedEngine(reader, window=8_000), list[str](), Words.count
+
+    def counting(tokens: Words, text: str) -> int:
+        counted.append(text)
+        return count(tokens, text)
+
+    monkeypatch.setattr(Words, "count", counting)
+    direct = collector(engine, mode=Mode.DIRECT, output=100)
+    told = r"7 of 8 problems cannot be attempted: problem 'long0': .* window .*; then 'long1', .*, 'long4', \.\.\.$"
+    with pytest.raises(DataError, match=told):
+        await direct.check(problems, sizes)
+    # What fits by far was counted once, by whoever told its size.
+    assert not any("58213" in text for text in counted)
+    await direct.check(problems[:1], sizes[:1])
+    await collector(engine).check(problems, sizes)
+    with pytest.raises(DataError, match=r"1 of 1 problems cannot be attempted: problem 'p': A read call .* needs"):
+        await collector(ScriptedEngine(reader, window=1_000)).check(problems[:1], sizes[:1])
+    assert engine.calls == 0
+
+
 async def test_instructions_reach_the_answer_only_and_the_model_splits_nothing() -> None:
     engine = ScriptedEngine(reader)
     await collector(engine, group=1).collect([problem("p", "One.", instructions="Answer in digits.")])

@@ -19,7 +19,7 @@ from longfold_agent.engines.gather import gather
 from longfold_agent.errors import DirectTooLarge, EngineError, InvalidReply, Unsupported, WindowTooSmall
 from longfold_agent.fold import Fold
 from longfold_agent.protocols import Engine, Profile, Request, Tokens
-from longfold_agent.route import Mode, check_step_fits, route
+from longfold_agent.route import MARGIN, Mode, check_step_fits, count_prompt, route
 from longfold_agent.types import CallKind, Chunk, Completion, Query, Stop, UpdateKind
 from longfold_training.core.trajectory import Step, Trajectory
 from longfold_training.episodes import Episode
@@ -135,6 +135,19 @@ class Collector:
         except EngineError as error:
             raise RolloutError(f"the engine of the policy failed: {error}") from error
 
+    async def check(self, problems: Sequence[Problem], sizes: Sequence[int]) -> None:
+        """Whether the served window can take each of `problems`, before the first is attempted.
+
+        sizes: tokens of each problem's texts.
+
+        Raises `DataError` with how many it cannot take, and the first of them; `RolloutError` as `collect`.
+        """
+        try:
+            window = await self._engine.window()
+        except EngineError as error:
+            raise RolloutError(f"the engine of the policy failed: {error}") from error
+        await asyncio.to_thread(self._check, problems, sizes, window)
+
     async def _collect(self, problems: Sequence[Problem], seed: str | None) -> list[Episode]:
         window = await self._engine.window()
         attempts = []
@@ -152,8 +165,33 @@ class Collector:
         how = self._exploration
         return Sampled(self._profile, how.temperature, how.top_p, how.output, seed)
 
-    def _prepare(self, group: str, problem: Problem, window: int) -> _Reading:
-        """Blocks: counts and cuts the documents' text."""
+    def _check(self, problems: Sequence[Problem], sizes: Sequence[int], window: int) -> None:
+        """Blocks: counts what stands around each text, and once more the texts that are not clearly short enough."""
+        refused: list[tuple[str, DataError]] = []
+        for problem, size in zip(problems, sizes, strict=True):
+            if self._clearly_fits(problem, size, window):
+                continue
+            try:
+                self._mode(problem, window)
+            except DataError as error:
+                refused.append((problem.id, error))
+        if refused:
+            (_, why), *others = refused
+            names = [repr(name) for name, _ in others[:4]] + ["..."] * (len(others) > 4)
+            more = f"; then {', '.join(names)}" if names else ""
+            raise DataError(f"{len(refused)} of {len(problems)} problems cannot be attempted: {why}{more}") from why
+
+    def _clearly_fits(self, problem: Problem, size: int, window: int) -> bool:
+        profile = self._sampled(None)
+        if self._exploration.mode is Mode.FOLD or profile.budgets.direct is not None:
+            return False
+        titles = [(document.title, "") for document in problem.documents]
+        frame = count_prompt(profile.render_direct(_query(problem, profile), titles), self._tokens)
+        # An eighth more for tags that are broken on the way into the prompt and for the borders between texts.
+        return frame + size + size // 8 + MARGIN + profile.budgets.answer_output <= window
+
+    def _mode(self, problem: Problem, window: int) -> tuple[Query, Mode]:
+        """The query as it is asked, and FOLD or DIRECT. Raises `DataError` where the window is too small for it."""
         profile, tokens = self._sampled(None), self._tokens
         query = _query(problem, profile)
         documents = [(document.title, [document.text]) for document in problem.documents]
@@ -161,13 +199,20 @@ class Collector:
             mode = route(
                 query, documents, profile=profile, tokens=tokens, window=window, mode=self._exploration.mode
             ).mode
-            if mode is Mode.DIRECT:
-                return _Reading(group, problem, query, mode, ())
-            check_step_fits(profile, window, tokens, query)
+            if mode is Mode.FOLD:
+                check_step_fits(profile, window, tokens, query)
         except (DirectTooLarge, Unsupported, WindowTooSmall) as error:
             raise DataError(f"problem {problem.id!r}: {error}") from error
+        return query, mode
+
+    def _prepare(self, group: str, problem: Problem, window: int) -> _Reading:
+        """Blocks: counts and cuts the documents' text."""
+        query, mode = self._mode(problem, window)
+        if mode is Mode.DIRECT:
+            return _Reading(group, problem, query, mode, ())
         texts = Texts([document.text for document in problem.documents])
-        return _Reading(group, problem, query, mode, tuple(chunks(texts, tokens, profile.budgets.chunk)))
+        cut = chunks(texts, self._tokens, self._sampled(None).budgets.chunk)
+        return _Reading(group, problem, query, mode, tuple(cut))
 
     async def _run(self, attempts: Sequence[_Attempt]) -> list[_Ended]:
         """The ends of all attempts, in order."""

@@ -141,6 +141,20 @@ def test_weights_that_know_the_single_pass_learn_in_it(bigram: Bigram, tmp_path:
     assert results == [0.0, 1.0]
 
 
+def test_a_text_that_does_not_fit_is_told_before_the_first_attempt(
+    bigram: Bigram, letters: Letters, tmp_path: Path
+) -> None:
+    start, data, told = bigram({}), letters(3, chunks=1), list[str]()
+    lines = data.read_text().splitlines(keepends=True)
+    data.write_text("".join(lines[:2]) + lines[2].replace("Nothing stands here. ", "Nothing stands here. " * 30))
+    config = json.loads((start / "config.json").read_text())
+    (start / "config.json").write_text(json.dumps(config | {"longfold_direct_tokens": 256}))
+    recipe = load("demo/evaluate", [f"start={start}", f"data={data}", "reading=direct"])
+    with pytest.raises(DataError, match=r"1 of 3 problems cannot be attempted: problem 'q2': .* do not fit"):
+        run(recipe, tmp_path / "run", watch=lambda *seen: told.append(seen[-1]))
+    assert told == ["checking that the window takes every problem"]
+
+
 def test_a_resumed_run_is_the_unbroken_one(bigram: Bigram, letters: Letters, tmp_path: Path) -> None:
     recipe = load("demo/memory", [*LEARN, f"start={bigram({})}", f"data={letters(6)}"])
     whole = run(recipe, tmp_path / "whole")
@@ -520,8 +534,9 @@ def test_a_killed_select_attempts_what_is_left(
         pass
 
     def kill(done: int, total: int, note: str) -> None:
-        told.extend([done] if note else [])
-        if note and told == [2, 4]:
+        right = note.startswith("right")
+        told.extend([done] if right else [])
+        if right and told == [2, 4]:
             raise Killed
 
     with pytest.raises(Killed):

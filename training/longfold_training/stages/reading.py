@@ -39,6 +39,8 @@ class Material:
     profile: Profile
     tokens: LoadedTokens
     problems: tuple[Problem, ...]
+    sizes: tuple[int, ...]
+    """Tokens of each problem's texts."""
     left_out: int
     """Problems whose texts are longer than the recipe's limit."""
     inputs: dict[str, str]
@@ -55,7 +57,8 @@ def prepare(recipe: ReadingRecipe) -> Material:
     tokens, profile = served(recipe.start, recipe.profile, recipe.limits)
     longest = recipe.limits.input_tokens
     every = list(load(recipe.data))
-    problems = tuple(problem for problem in every if _fits(problem, tokens, longest))
+    sized = [(problem, _size(problem, tokens, longest)) for problem in every]
+    problems = tuple(problem for problem, size in sized if size <= longest)
     if not problems:
         raise DataError(
             f"{recipe.data} has no problem of at most {longest} tokens" if every else f"{recipe.data} holds no problem"
@@ -70,7 +73,8 @@ def prepare(recipe: ReadingRecipe) -> Material:
         "profile": profile.version,
         "left_out": str(len(every) - len(problems)),
     }
-    return Material(profile, tokens, problems, len(every) - len(problems), inputs)
+    sizes = tuple(size for _, size in sized if size <= longest)
+    return Material(profile, tokens, problems, sizes, len(every) - len(problems), inputs)
 
 
 def open_policy(recipe: ReadingRecipe, lora: Lora | None = None, gradient_checkpointing: bool = False) -> LocalPolicy:
@@ -107,7 +111,8 @@ async def collector(
     policy: in this process, or the URL of a vLLM that serves it.
     tell: told what is waited for before the first attempt, "" when nothing is any more.
     The judge's verdicts are kept in `out`/verdicts.sqlite; `out` exists. Raises `JudgeError` for a judge that is not
-    there at the beginning, `RolloutError` for a policy that is not served.
+    there at the beginning, `RolloutError` for a policy that is not served, `DataError` where its window does not take
+    every problem.
     """
     exploration = Exploration(
         group=group,
@@ -127,16 +132,19 @@ async def collector(
             engine = VLLMEngine(policy, timeout=LONGEST_REPLY, retry_seconds=LONGEST_REPLY + START)
         else:
             engine = LocalEngine(policy, tokens_at_once=recipe.tokens_at_once)
-        tell("")
+        rollouts = Collector(
+            profile=material.profile,
+            engine=engine,
+            tokens=material.tokens,
+            grader=grader,
+            exploration=exploration,
+            memory=None if dense is None else MemoryRewards(dense.held, dense.kept, dense.valid),
+        )
         try:
-            yield Collector(
-                profile=material.profile,
-                engine=engine,
-                tokens=material.tokens,
-                grader=grader,
-                exploration=exploration,
-                memory=None if dense is None else MemoryRewards(dense.held, dense.kept, dense.valid),
-            )
+            tell("checking that the window takes every problem")
+            await rollouts.check(material.problems, material.sizes)
+            tell("")
+            yield rollouts
         finally:
             await engine.aclose()
 
@@ -167,8 +175,9 @@ async def _grader(judge: Judge | None, verdicts: Path, tell: Callable[[str], Non
             await asked.engine.aclose()
 
 
-def _fits(problem: Problem, tokens: LoadedTokens, limit: int) -> bool:
-    left = limit
+def _size(problem: Problem, tokens: LoadedTokens, limit: int) -> int:
+    """Tokens of the problem's texts, or of as many of them as exceed `limit`."""
+    size = 0
     for document in problem.documents:
-        left -= tokens.count(document.text) if left >= 0 else 0
-    return left >= 0
+        size += tokens.count(document.text) if size <= limit else 0
+    return size
