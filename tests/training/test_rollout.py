@@ -158,7 +158,7 @@ async def test_unusable_replies_are_steps_and_a_reading_without_answer_is_worth_
     assert (episode.answer, episode.memory, episode.trajectory.reward) == ("", "", 0.0)
     assert "no usable answer in 2 attempts" in episode.failure
     assert (episode.clipped, len(episode.trajectory.steps)) == (6, 8)
-    found = rates([episode])
+    found = rates([episode.outcome])
     assert (found["invalid"], found["keep"], found["answered"], found["clipped"]) == (1.0, 0.0, 0.0, 6 / 8)
 
 
@@ -277,7 +277,7 @@ async def test_rewards_of_judge_and_memory_add_up() -> None:
         (1.0, Grade.RULE, 0.75), (1.0, Grade.RULE, 0.75), (1.0, Grade.JUDGE, 0.5), (1.0, Grade.JUDGE, 0.5),
     ]  # fmt: skip
     assert [episode.trajectory.reward for episode in episodes] == [1.75, 1.75, 1.5, 1.5]
-    assert rates(episodes) == {
+    assert rates([episode.outcome for episode in episodes]) == {
         "reward": 1.625, "score": 1.0, "score/lookup": 1.0, "score/open": 1.0, "answered": 1.0, "cut": 0.0,
         "judged": 0.5, "ungraded": 0.0, "steps": 3.0, "tokens": 53.0, "clipped": 0.0,
         "rewrite": 0.5, "keep": 0.5, "invalid": 0.0,

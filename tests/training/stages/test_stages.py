@@ -39,7 +39,7 @@ from longfold_training.errors import (
 from longfold_training.problems import load as read_problems
 from longfold_training.recipes import load
 from longfold_training.rewards import judge, validate
-from longfold_training.stages import missing, reading, run, select
+from longfold_training.stages import evaluate, missing, reading, run, select
 from longfold_training.stages.problems import of_document
 
 Bigram = Callable[[Mapping[str, Mapping[str, float]]], Path]
@@ -559,6 +559,37 @@ def test_a_killed_select_attempts_what_is_left(
     with pytest.raises(Killed):
         run(recipe, broken, watch=kill)
     assert told == [2, 4]
+
+
+def test_a_killed_evaluation_answers_what_is_left(
+    bigram: Bigram, letters: Letters, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluate, "AT_ONCE", 2)
+    # Answers are drawn: what was answered before the end must not be drawn anew by another seed.
+    settings = [f"start={bigram({})}", f"data={letters(5)}", "limits.chunk_tokens=64", "temperature=0.7"]
+    recipe, told = load("demo/evaluate", settings), list[int]()
+    whole, broken = run(recipe, tmp_path / "whole"), tmp_path / "broken"
+
+    class Killed(BaseException):
+        pass
+
+    def kill(done: int, total: int, note: str) -> None:
+        right = note.startswith("right")
+        told.extend([done] if right else [])
+        if right and told == [2, 4]:
+            raise Killed
+
+    with pytest.raises(Killed):
+        run(recipe, broken, watch=kill)
+    assert not (broken / "results.json").exists()
+    with pytest.raises(CheckpointError, match=r"other settings \(recipe.seed\)"):
+        run(recipe.model_copy(update={"seed": 1}), broken, resume=True)
+    resumed = run(recipe, broken, resume=True, watch=kill)
+    assert told == [2, 4, 5]
+    assert whole is not None and resumed is not None
+    for name in ("results.json", "answers.jsonl"):
+        assert (broken / name).read_text() == (tmp_path / "whole" / name).read_text()
+    assert not (broken / "measured.jsonl").exists()
 
 
 def test_select_counts_as_passed_what_the_recipe_says(bigram: Bigram, tmp_path: Path) -> None:

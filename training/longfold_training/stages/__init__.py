@@ -28,10 +28,10 @@ def run(
 ) -> Path | None:
     """Run a stage into the folder `out`; returns what the next stage starts from, or None when it was stopped.
 
-    resume: go on from the folder's checkpoint where it has one (training), or with the problems that are left (select),
-    and leave what is finished as it is; all only with the same recipe and the same contents of all that it names. A
-    stage of another kind that is not finished begins anew. stopped: asked after every step of training; when it says
-    yes, a checkpoint is written and the stage ends early.
+    resume: go on from the folder's checkpoint where it has one (training), or with the problems that are left (select,
+    evaluate), and leave what is finished as it is; all only with the same recipe and the same contents of all that it
+    names. A stage of another kind that is not finished begins anew. stopped: asked after every step of training; when
+    it says yes, a checkpoint is written and the stage ends early.
 
     reinforce, merge, export give `out`/policy; select, problems give `out`/problems.jsonl; evaluate `out`/results.json.
     Raises `TrainingError`, and `AgentError` of the agent.

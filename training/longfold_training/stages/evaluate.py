@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING
 
 from longfold_training.engines.local.policy import LocalPolicy
-from longfold_training.episodes import Episode, rates
+from longfold_training.episodes import Outcome, rates
 from longfold_training.recipes import Evaluate
 from longfold_training.run_folder import RunFolder
 from longfold_training.stages.reading import Material, collector, policy_of, prepare
@@ -25,61 +26,55 @@ AT_ONCE = 32
 def evaluate(recipe: Evaluate, out: Path, *, resume: bool, watch: Watch) -> Path:
     """Answer every problem once; returns `out`/results.json. `out`/answers.jsonl holds each answer and its score.
 
-    A problem without an answer counts as wrong. Raises `TrainingError`.
+    A problem without an answer counts as wrong. A resumed run answers the problems that are left. Raises
+    `TrainingError`.
     """
     material = prepare(recipe)
     folder = RunFolder(out, recipe, material.inputs, result="results.json", resume=resume)
     if folder.finished:
         return out / "results.json"
-    policy = policy_of(recipe)
-    episodes = asyncio.run(_attempt(recipe, material, policy, out, watch))
-    answers = (
-        {
-            "id": episode.problem.id,
-            "task": episode.problem.task,
-            "answer": episode.answer,
-            "score": episode.score.value,
-            "by": episode.score.by,
-            "failure": episode.failure,
-            "memory": episode.memory,
-        }
-        for episode in episodes
-    )
+    outcomes = asyncio.run(_attempt(recipe, material, policy_of(recipe), folder, watch))
+    told = ("id", "task", "answer", "score", "by", "failure", "memory")
+    answers = ({name: getattr(outcome, name) for name in told} for outcome in outcomes)
     folder.write("answers.jsonl", "".join(json.dumps(answer, ensure_ascii=False) + "\n" for answer in answers))
     found = {
-        "reward": fmean(episode.score.value for episode in episodes),
-        "questions": len(episodes),
+        "reward": fmean(outcome.score for outcome in outcomes),
+        "questions": len(outcomes),
         "left_out": material.left_out,
-        "by_task": by_task(episodes),
-        "rates": rates(episodes),
+        "by_task": by_task(outcomes),
+        "rates": rates(outcomes),
     }
-    return folder.write("results.json", json.dumps(found, indent=2, ensure_ascii=False) + "\n")
+    return folder.finish("results.json", json.dumps(found, indent=2, ensure_ascii=False) + "\n")
 
 
-def by_task(episodes: Sequence[Episode]) -> dict[str, dict[str, float]]:
+def by_task(outcomes: Sequence[Outcome]) -> dict[str, dict[str, float]]:
     """Mean score and number of questions of each task."""
     tasks: dict[str, list[float]] = {}
-    for episode in episodes:
-        tasks.setdefault(episode.problem.task, []).append(episode.score.value)
+    for outcome in outcomes:
+        tasks.setdefault(outcome.task, []).append(outcome.score)
     return {task: {"reward": fmean(scores), "questions": len(scores)} for task, scores in sorted(tasks.items())}
 
 
 async def _attempt(
-    recipe: Evaluate, material: Material, policy: LocalPolicy | str, out: Path, watch: Watch
-) -> list[Episode]:
-    found: list[Episode] = []
+    recipe: Evaluate, material: Material, policy: LocalPolicy | str, folder: RunFolder, watch: Watch
+) -> list[Outcome]:
+    # What an attempt says follows from the seed and its problem, whichever others it is attempted with.
+    found = [Outcome(**kept) for kept in folder.measured()]
     async with collector(
         recipe,
         material,
         policy,
-        out,
+        folder.folder,
         group=1,
         temperature=recipe.temperature,
         top_p=recipe.top_p,
-        tell=lambda note: watch(0, len(material.problems), note),
+        tell=lambda note: watch(len(found), len(material.problems), note),
     ) as rollouts:
-        for start in range(0, len(material.problems), AT_ONCE):
-            found += await rollouts.collect(material.problems[start : start + AT_ONCE], seed=str(recipe.seed))
-            right = fmean(episode.score.value for episode in found)
+        for start in range(len(found), len(material.problems), AT_ONCE):
+            episodes = await rollouts.collect(material.problems[start : start + AT_ONCE], seed=str(recipe.seed))
+            outcomes = [episode.outcome for episode in episodes]
+            folder.measure(map(asdict, outcomes))
+            found += outcomes
+            right = fmean(outcome.score for outcome in found)
             watch(len(found), len(material.problems), f"right {right:.3f}")
     return found

@@ -82,7 +82,7 @@ async def _train(
                 # Of all threads: what two runs cost, whatever else the machine does.
                 "seconds_processor": time.process_time() - worked,
             }
-            row = {"step": step, **rates(episodes), **figures, **spent}
+            row = {"step": step, **rates([episode.outcome for episode in episodes]), **figures, **spent}
             folder.record(row)
             ends = step < recipe.steps and stopped()
             if ends or step % recipe.checkpoint_every == 0 or step == recipe.steps:

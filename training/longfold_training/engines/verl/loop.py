@@ -48,7 +48,7 @@ class ReadingLoop(AgentLoopBase):  # type: ignore[misc]
             top_p=sampling_params["top_p"],
         )
         steps = episode.trajectory.steps
-        told = {name: float(rate) for name, rate in rates([episode]).items()}
+        told = {name: float(rate) for name, rate in rates([episode.outcome]).items()}
         versions = versions or [row["global_steps"]]
         return [
             AgentLoopOutput(
