@@ -77,6 +77,16 @@ def test_what_it_reads_and_writes_lies_on_the_shared_volume(objects):
         assert len(paths) == 5 and all(path.startswith("/shared/") for path in paths)
 
 
+def test_an_attempt_leaves_the_figures_of_those_before_it(objects):
+    for template in templates(objects["RayJob"])[1:]:
+        [container] = template["spec"]["containers"]
+        environment = {one["name"]: one for one in container["env"]}
+        [named] = re.findall(r"\$\((\w+)\)", environment["VERL_FILE_LOGGER_PATH"]["value"])
+        assert environment[named]["valueFrom"] == {"fieldRef": {"fieldPath": "metadata.name"}}
+        # Kubernetes puts in only what was defined before.
+        assert list(environment).index(named) < list(environment).index("VERL_FILE_LOGGER_PATH")
+
+
 def test_ray_is_closed_to_everything_but_its_run_and_the_operator(objects):
     policy = objects["NetworkPolicy"]["spec"]
     assert policy["podSelector"]["matchLabels"] == PART and policy["policyTypes"] == ["Ingress"]
