@@ -71,7 +71,7 @@ class Fold:
     invalid: int = 0
     """Chunks whose every attempt was INVALID: they were read, and changed nothing."""
     stop: Stop | None = None
-    """Why reading was cut; None when it was not."""
+    """Why reading was cut, or why its answer is not whole; None when neither is so."""
     answer: Answer | None = None
 
     @classmethod
@@ -160,7 +160,7 @@ class Fold:
     def _answer(self, call: Call, reply: Reply) -> tuple[Self, Step]:
         match reply:
             case FinalText(text=text):
-                stop = self.stop or (Stop.OUTPUT if reply.cut else None)
+                stop = self.stop or self._unread() or (Stop.OUTPUT if reply.cut else None)
                 after = replace(self, phase=Phase.DONE, attempt=0, stop=stop, answer=Answer(text, stop))
                 return after, Step(call.id, call.kind, None, None, self.memory, self.plan)
             case Update(kind=UpdateKind.INVALID, reason=reason):
@@ -170,6 +170,10 @@ class Fold:
                 return after, Step(call.id, call.kind, UpdateKind.INVALID, None, self.memory, self.plan, reason)
             case _:
                 raise TypeError(f"{call.id} takes a FinalText or an INVALID Update, not {type(reply).__name__}")
+
+    def _unread(self) -> Stop | None:
+        # A chunk that is read once more may have given something before its reply could not be used.
+        return Stop.INVALID if 0 < self.invalid == self.next_chunk and not self.memory else None
 
     def to_json(self) -> str:
         """One line of ASCII JSON (so that any text survives any store); `from_json` gives the equal fold back."""

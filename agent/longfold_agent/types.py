@@ -179,12 +179,15 @@ Reply = Update | EndOfText | FinalText
 
 
 class Stop(StrEnum):
-    """Why an answer is not the whole one: the reading ended before the documents did, or the answer before its end."""
+    """Why an answer is not the whole one: the reading ended before the documents did or gave nothing, or the answer
+    ended before its end."""
 
     DEADLINE = "deadline"
     TOKENS = "tokens"
     OUTPUT = "output"
     """The answer reached the output limit."""
+    INVALID = "invalid"
+    """No reply of the reading could be used, so the answer knows nothing of the documents."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +212,8 @@ class Answer:
 
     text: str
     stop: Stop | None = None
-    """Set when the reading was cut, so that the answer comes from what had been read, or the answer itself."""
+    """Set when the reading was cut, so that the answer comes from what had been read, or gave nothing, or the answer
+    itself was cut."""
 
     @property
     def partial(self) -> bool:

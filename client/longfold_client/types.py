@@ -322,7 +322,8 @@ class AnswerResult(Wire):
     partial: bool = False
     stop: str | None = None
     """Why a partial answer is partial: `deadline` or `tokens` where a limit of the request was spent, `output` where
-    the answer itself reached the output limit."""
+    the answer itself reached the output limit, `invalid` where no reply of the reading could be used, so that the
+    answer knows nothing of the documents."""
     invalid_steps: int = 0
     """Chunks whose reply could not be used after the retries; their content may be missing."""
 

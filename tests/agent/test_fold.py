@@ -191,6 +191,22 @@ def test_an_answer_that_breaks_off_is_partial_and_stays_so() -> None:
     assert late.answer == Answer("the", Stop.DEADLINE)
 
 
+def test_an_answer_after_nothing_but_unusable_replies_is_partial() -> None:
+    unread, _ = begin(retries=0).advance("read/0", INVALID)
+    done, _ = unread.advance("read/1", EndOfText())[0].advance("answer", FinalText("I do not know", cut=True))
+    assert done.answer == Answer("I do not know", Stop.INVALID) and done.answer.partial
+    assert Fold.from_json(done.to_json(), **RESUME) == done
+    kept, _ = unread.advance("read/1", KEEP)
+    done, _ = kept.advance("read/2", EndOfText())[0].advance("answer", FinalText("no"))
+    assert done.answer == Answer("no") and done.invalid == 1
+    again, _ = begin(retries=0).advance("read/0", replace(rewrite("found"), again=True))
+    again, _ = again.advance("read/0/r1", INVALID)
+    done, _ = again.advance("read/1", EndOfText())[0].advance("answer", FinalText("found"))
+    assert done.answer == Answer("found") and done.invalid == done.chunks_read == 1
+    done, _ = unread.cut(Stop.DEADLINE).advance("answer", FinalText("no"))
+    assert done.answer == Answer("no", Stop.DEADLINE)
+
+
 def test_cut_after_the_last_chunk_has_nothing_to_cut() -> None:
     fold, _ = begin().advance("read/0", EndOfText())
     assert fold.cut(Stop.DEADLINE) is fold
@@ -245,7 +261,8 @@ def test_cut_at_any_point_depends_on_what_is_committed_only(replies: list[Update
     assert (cut.memory, cut.plan) == (fold.memory, fold.plan)
     done, steps = drive(cut, run)
     assert len(steps) == 1 and done.answer is not None
-    assert done.answer.stop == (why if fold.phase is Phase.READING else None)
+    unread = Stop.INVALID if 0 < fold.invalid == fold.chunks_read and not fold.memory else None
+    assert done.answer.stop == (why if fold.phase is Phase.READING else unread)
 
 
 @given(st.lists(updates, max_size=6), text, text)

@@ -128,6 +128,15 @@ def test_citations_lead_to_their_place_and_what_was_not_read_is_listed(
     assert json.loads(service.paths("POST", "/answer")[0][3])["on_document_error"] == "skip"
 
 
+def test_an_answer_of_which_nothing_could_be_read_says_so(longfold: Any, service: Any, replies: Any) -> None:
+    result = replies.result() | {"citations": [], "partial": True, "stop": "invalid", "invalid_steps": 5}
+    job = {**service.job(), "status": "completed", "result": result}
+    service.job = lambda job_id="job_1": job
+    lines = longfold("ask", "Where?", "--url", "https://example.com/a").out.splitlines()
+    assert "Partial answer: no reply of the reading could be used, so it knows nothing of the documents." in lines
+    assert "No usable reply on 5 chunks; what stands there may be missing." in lines
+
+
 def test_ask_json_is_one_object_on_stdout(longfold: Any) -> None:
     run = longfold("ask", "Where?", "--url", "https://example.com/a", "--json")
     fields = json.loads(run.out)

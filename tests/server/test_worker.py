@@ -347,6 +347,17 @@ async def test_unusable_replies_are_asked_again_and_counted(start, text_with, re
     assert found["result"]["invalid_steps"] == 1 and found["result"]["answer"] == "FACT one is red."
 
 
+async def test_an_answer_of_which_nothing_could_be_read_is_partial(start, text_with, reader):
+    def mute(request):
+        return "no tags here" if "You read a long text" in prompt_text(request.prompt) else reader(request)
+
+    async with start(ScriptedEngine(mute)) as service:
+        found = await service.finished((await service.ask(text_with(6, FACTS), mode="fold"))["id"])
+    result = found["result"]
+    assert (found["status"], result["partial"], result["stop"]) == ("completed", True, "invalid")
+    assert result["invalid_steps"] == found["progress"]["chunks_read"] > 1 and result["memory"] == ""
+
+
 async def test_a_chunk_is_read_again_for_the_plan_it_led_to(start):
     """The demo profile's two hops, both in one chunk; calls begun on a guess run beside it."""
 

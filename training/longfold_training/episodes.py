@@ -54,7 +54,7 @@ class Episode:
     clipped: int
     """Replies that the output limit cut."""
     stop: Stop | None
-    """Set when the reading was cut by the budget."""
+    """Set when the reading was cut by the budget or gave nothing that could be used, or when the answer was cut."""
     failure: str
     """Why there is no answer; "" when there is one."""
 

@@ -24,6 +24,8 @@ def answer_lines(result: AnswerResult) -> Iterator[tuple[str, bool]]:
     yield "", False
     if result.stop == "output":
         yield "Partial answer: it reached the output limit and breaks off.", False
+    elif result.stop == "invalid":
+        yield "Partial answer: no reply of the reading could be used, so it knows nothing of the documents.", False
     elif result.partial:
         why = {"deadline": "the time was up", "tokens": "the token budget was spent"}.get(
             result.stop or "", result.stop or "cut"
