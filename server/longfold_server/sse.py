@@ -6,6 +6,7 @@ Knows the store and the bell; knows no route.
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncGenerator
 from contextlib import suppress
 
@@ -14,6 +15,7 @@ from longfold_server.drain import Drain
 from longfold_server.errors import JobNotFound, StoreUnavailable
 from longfold_server.jobs.bell import Bell
 from longfold_server.jobs.protocols import Store
+from longfold_server.jobs.records import RawEvent
 from longfold_server.jobs.unfolding import Unfolding
 
 HEARTBEAT_SECONDS = 15.0
@@ -24,13 +26,24 @@ FIRST_LOOK_SECONDS = 0.25
 """An event that came while the subscription was on its way is found by looking again soon."""
 RECONNECT = b"event: reconnect\nretry: 500\ndata: {}\n\n"
 HEARTBEAT = b": heartbeat\n\n"
+KINDS = frozenset(kind.value for kind in EventType)
 HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 """No proxy may hold the stream back."""
 
 
 def encode(event: Event) -> bytes:
     """One event on the wire; its JSON has no line breaks."""
-    return f"id: {event.seq}\nevent: {event.type.value}\ndata: {event.model_dump_json()}\n\n".encode()
+    return _block(event.seq, event.type.value, event.model_dump_json())
+
+
+def passed_over(raw: RawEvent) -> bytes:
+    """An event of a kind that only a newer replica knows: its number alone, since readers count without gaps."""
+    told = {"seq": raw.seq, "type": raw.kind, "at": raw.at.isoformat(), "data": {}}
+    return _block(raw.seq, raw.kind, json.dumps(told))
+
+
+def _block(seq: int, kind: str, data: str) -> bytes:
+    return f"id: {seq}\nevent: {kind}\ndata: {data}\n\n".encode()
 
 
 async def stream(
@@ -47,9 +60,9 @@ async def stream(
                 changed.clear()
                 raws = await store.events(job, after, PAGE)
                 for raw in raws:
-                    yield encode(await unfolding.event(raw))
+                    yield encode(await unfolding.event(raw)) if raw.kind in KINDS else passed_over(raw)
                     after, spoke = raw.seq, loop.time()
-                    if EventType(raw.kind) in FINAL_EVENTS:
+                    if raw.kind in FINAL_EVENTS:
                         return
                 if len(raws) == PAGE:
                     continue

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from longfold_client import AsyncClient
 from longfold_server.jobs.unfolding import memory_diff
 
 FACTS = {1: "FACT one is red.", 2: "FACT two is blue.", 7: "FACT three is green."}
@@ -73,6 +75,25 @@ async def test_the_final_event_holds_the_job(finished):
     kind, fields = (await service.events(job))[-1]
     assert kind == "completed"
     assert json.loads(fields["data"])["data"] == (await service.client.get(f"/answer/{job}")).json()
+
+
+async def test_an_event_that_only_a_newer_replica_knows_leaves_no_gap(finished, monkeypatch):
+    service, job = finished
+    store = service.app.state.resources.store
+    known = [fields["id"] for _, fields in await service.events(job)]
+    read = store.events
+
+    async def newer(*args, **options):
+        raws = await read(*args, **options)
+        return [replace(raw, kind="paused", data={"new": 1}) if raw.seq == 5 else raw for raw in raws]
+
+    monkeypatch.setattr(store, "events", newer)
+    told = await service.events(job)
+    assert [fields["id"] for _, fields in told] == known and told[-1][0] == "completed"
+    async with AsyncClient(str(service.client.base_url)) as client:
+        assert [event.seq async for event in client.events(job)] == [int(seq) for seq in known if seq != "5"]
+    one = json.loads(told[4][1]["data"])
+    assert (told[4][0], one["seq"], one["type"], one["data"]) == ("paused", 5, "paused", {})
 
 
 async def test_a_kept_memory_is_not_stored_again(finished):

@@ -46,7 +46,8 @@ class Unfolding:
         self._plan = ""
 
     async def event(self, raw: RawEvent) -> Event:
-        """The wire's event. Raises `StoreUnavailable`, `JobNotFound` (its retention ended meanwhile)."""
+        """The wire's event. Raises `StoreUnavailable`, `JobNotFound` (its retention ended meanwhile), `ValueError` for
+        a kind that is not in `EventType`."""
         kind = EventType(raw.kind)
         data = raw.data
         if kind is EventType.STEP:
