@@ -23,6 +23,18 @@ async def test_ready_and_alive(start):
         assert reply.json()["checks"] == {"draining": "no", "store": "ok", "engine": "ok", **loops}
 
 
+async def test_probes_without_a_body(start):
+    async with start() as service:
+        for path in ("/livez", "/readyz"):
+            asked, whole = await service.client.head(path), await service.client.get(path)
+            assert asked.status_code == 200 and asked.content == b""
+            assert asked.headers["content-length"] == str(len(whole.content))
+        service.app.state.drain.begin()
+        assert [(await service.client.head(path)).status_code for path in ("/livez", "/readyz")] == [200, 503]
+        schema = (await service.client.get("/openapi.json")).json()
+        assert set(schema["paths"]["/readyz"]) == {"get"}
+
+
 async def test_not_ready_without_the_engine_and_while_draining(start, monkeypatch):
     engine = ScriptedEngine()
 

@@ -25,12 +25,14 @@ LOOPS = frozenset({"bell", "expiry", "worker", "webhooks"})
 router = APIRouter(tags=["health"])
 
 
+@router.head("/livez", include_in_schema=False)
 @router.get("/livez", summary="Whether the process runs")
 async def livez() -> dict[str, str]:
     """Asks nothing else: a store or an engine that is away is no reason to restart this process."""
     return {"status": "ok"}
 
 
+@router.head("/readyz", include_in_schema=False)
 @router.get(
     "/readyz",
     summary="Whether the process can take work",
