@@ -107,6 +107,24 @@ async def test_what_is_not_valid_names_its_document(api):
     assert [error["msg"] for error in found.errors] == ["give exactly one of url, text and document_id"]
 
 
+async def test_a_url_that_nobody_can_fetch_makes_no_job(api):
+    for url, code in (
+        ("not a url", "document_invalid"),
+        ("http://", "document_invalid"),
+        ("http://1.2.3.4.5/a", "document_invalid"),
+        ("example.org/a", "document_blocked"),
+        ("ftp://example.org/a", "document_blocked"),
+        (f"https://user:{SECRET}@example.org/a?token={SECRET}", "document_blocked"),
+    ):
+        body = {"question": "What?", "documents": [{"text": "some text"}, {"url": url}]}
+        found = problem_of(await api.client.post("/answer", json=body), code)
+        assert found.document == 1 and found.detail.startswith("documents[1] (")
+        assert (await api.client.post("/answer", json=body | {"on_document_error": "skip"})).status_code == 202
+    for url in ("s3://bucket/a", "gs://bucket/a", "file:///folder/a", "http://10.0.0.1:9/a"):  # the worker's to say
+        body = {"question": "What?", "documents": [{"url": url}]}
+        assert (await api.client.post("/answer", json=body)).status_code == 202
+
+
 async def test_texts_with_strange_characters_are_taken(api):
     body = {"question": "What?", "documents": [{"text": "a\0b \ufeff\u202e\U0001f600"}]}
     assert (await api.client.post("/answer", json=body)).status_code == 202

@@ -28,6 +28,13 @@ if TYPE_CHECKING:
 DEFAULT_LIMITS = FetchLimits()
 
 
+def check_url(url: str) -> None:
+    """Raises `DocumentError` for what nobody can ever fetch, without asking anybody. Which buckets, folders, ports and
+    addresses are permitted is for the one who fetches to say: a worker may be set up otherwise than an API."""
+    if scheme_of(url) not in ("file", "s3", "gs"):
+        locate(url)
+
+
 class Fetcher:
     """Fetches documents; one per process, closed with `aclose`. `resolver` replaces the system's name look-up.
 

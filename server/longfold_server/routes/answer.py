@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import Response, StreamingResponse
 
-from longfold_client.types import AnswerRequest, Job, JobStatus, Steps
+from longfold_client.types import AnswerRequest, Job, JobStatus, OnDocumentError, Steps
 from longfold_server import resources
 from longfold_server.answering.manifest import document_info
 from longfold_server.auth import Caller, CallerDep
@@ -19,6 +19,8 @@ from longfold_server.bodies import answer_request, credentials_of
 from longfold_server.codes import Code
 from longfold_server.errors import JobNotFound
 from longfold_server.ingest.errors import naming, unknown_id
+from longfold_server.ingest.fetch import check_url
+from longfold_server.ingest.location import display
 from longfold_server.jobs.records import Source, StoredRequest, body_hash, new_job_id
 from longfold_server.jobs.unfolding import page_of_steps
 from longfold_server.problems import RequestProblem, invalid, problem, responses
@@ -113,6 +115,8 @@ def wants_events(request: Request) -> bool:
         Code.UNSUPPORTED_MEDIA_TYPE,
         Code.IDEMPOTENCY_MISMATCH,
         Code.DOCUMENT_UNKNOWN_ID,
+        Code.DOCUMENT_INVALID,
+        Code.DOCUMENT_BLOCKED,
         Code.DOCUMENTS_UNAVAILABLE,
         Code.TOO_MANY_JOBS,
         Code.TOKENS_SPENT,
@@ -182,7 +186,8 @@ async def _stored(
     """The request without its texts: they go to the document store at once. The job may use at most `tokens`, whatever
     it asked for.
 
-    Raises `DocumentError` for texts and ids that cannot be read, `Refused` for a webhook that cannot be sent.
+    Raises `DocumentError` for texts and ids that cannot be read and URLs that nobody can fetch, `Refused` for a
+    webhook that cannot be sent.
     """
     webhook = target_of(asked.webhook, held.settings)
     sources = []
@@ -202,6 +207,10 @@ async def _stored(
             await held.documents.get(document.document_id, title, index)
             sources.append(Source(document_id=document.document_id, title=title))
         else:
+            assert document.url is not None
+            if asked.on_document_error is OnDocumentError.FAIL:
+                with naming(display(document.url), index):
+                    check_url(document.url)
             sources.append(Source(url=document.url, title=title))
     limits = asked.limits
     if tokens is not None:
