@@ -109,15 +109,15 @@ class EngineCalls:
                             said = ""
                             self._spent("streamed", began, [delta.completion])
                             return _well_formed(delta.completion)
-                        said += delta.text
-                        await on_text(_sound(said))
+                        said += _sound(delta.text)  # piece by piece: a long reply has many, and the event loop waits
+                        await on_text(said)
                 raise EngineProtocolError("the engine's stream ended without a completion")
             except EngineError:
                 said = ""
                 raise
             finally:
                 if said:
-                    self._use(Usage(prompt_tokens, self._count_tokens(_sound(said))), 1)
+                    self._use(Usage(prompt_tokens, self._count_tokens(said)), 1)
 
         with self._spans.call(self._model, [request]) as span:
             completion = await self._patiently(attempt)

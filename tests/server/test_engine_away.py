@@ -12,10 +12,10 @@ from tests.agent.engine_server import END, STREAM, Server, event, http, part
 
 from longfold_agent.engines.scripted import ScriptedEngine, prompt_text
 from longfold_agent.errors import EngineOverloaded, EngineRejected, EngineUnavailable
-from longfold_agent.protocols import Request
-from longfold_agent.types import Message, Prompt, Sampling
+from longfold_agent.protocols import Delta, Request
+from longfold_agent.types import Completion, Message, Prompt, Sampling
 from longfold_server.answering import writing
-from longfold_server.calls import EngineCalls, Pulse
+from longfold_server.calls import EngineCalls, Pulse, _sound
 from longfold_server.errors import JobFailure
 from longfold_server.metrics import Metrics
 from longfold_server.patience import Patience
@@ -379,3 +379,22 @@ async def test_a_job_waits_only_when_all_its_calls_do():
     guess.cancel()
     await asyncio.wait([guess])
     assert not mine.away.is_set()
+
+
+async def test_a_streamed_reply_is_made_sound_piece_by_piece(monkeypatch):
+    class Long(ScriptedEngine):
+        async def stream(self, request):
+            for _ in range(500):
+                yield Delta("\u00fc")
+            yield Delta("\ud83d")
+            yield Delta(completion=Completion("done", "stop"))
+
+    made, shown = [], []
+    monkeypatch.setattr("longfold_server.calls._sound", lambda text: made.append(len(text)) or _sound(text))
+
+    async def show(text):
+        shown.append(text)
+
+    await calls(Long(), 0).write(ASK, show, prompt_tokens=1)
+    assert shown[-1] == "\u00fc" * 500 + "?" and [len(text) for text in shown] == list(range(1, 502))
+    assert sum(made) < 1000  # of 125,000 where the whole text is looked at for every piece
