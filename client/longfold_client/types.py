@@ -61,6 +61,8 @@ class Limits(Strict):
     """Budgets of one job; when one is spent, the answer comes from what was read and is marked partial."""
 
     seconds: Annotated[float, Field(gt=0, le=7 * 24 * 3600)] | None = None
+    """Counted from when a worker first takes the job up, through every later worker; waiting in the queue before is not
+    part of it."""
     tokens: Annotated[int, Field(gt=0)] | None = None
     """Prompt + completion tokens over all calls."""
 
