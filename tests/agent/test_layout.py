@@ -66,6 +66,7 @@ def test_lines_of_their_own_stay(lines: str) -> None:
          "The sign above the door of that house in Mill Lane calls it Blue Lantern."),
         ("Nobody in the office could say why the code of Mill\n**Lane** Bakery is 9047, they say.",
          "Nobody in the office could say why the code of Mill Lane Bakery is 9047, they say."),
+        ("They say \u201cthe code is \u2018**4821**\u2019\u201d.", "They say the code is 4821."),
         ("Es hei\u00dft \u201eBlaue Laterne\u201c.", "Es hei\u00dft Blaue Laterne."),
         ("Il s'appelle \u00ab Lanterne \u00bb.", "Il s'appelle Lanterne."),
         ("They call it \u2018the Lantern\u2019; 'the inn' is older.", "They call it the Lantern; the inn is older."),

@@ -225,6 +225,11 @@ def shown(question: str, memory: str, plan: str) -> Shown:
     return Shown(_line(question), _line(line), plan, known)
 
 
+def shown_text(text: str) -> str:
+    """Untrusted text as prompts show it: without special tokens, and without layout, which is in no training row."""
+    return neutralise(without_layout(text), SPECIALS)
+
+
 BUDGETS = Budgets(
     chunk=256,
     memory=160,  # one line: three words of attribute, a name and six names as its value never come near this
@@ -285,7 +290,7 @@ class DemoProfile:
     def render(self, call: Call, text: str = "") -> Prompt:
         seen = shown(call.question, call.memory, call.plan)
         if call.kind is CallKind.READ:
-            return Prompt(render_read(seen.question, seen.memory, seen.plan, _text(text)))
+            return Prompt(render_read(seen.question, seen.memory, seen.plan, shown_text(text)))
         options = [_line(option) for option in options_in(call.instructions)]
         return Prompt(render_answer(seen.question, options, seen.memory))
 
@@ -326,7 +331,7 @@ class DemoProfile:
             return Update(UpdateKind.KEEP)
         if completion.finish_reason == "length" and not reply.endswith(SPECIALS[EOS]):
             return _invalid("cut by the output limit")
-        words = read_words(seen.question, seen.memory, _text(text))
+        words = read_words(seen.question, seen.memory, shown_text(text))
         parsed = None if completion.stop_reason == KEEP else parse_update(words, reply, seen.memory)
         if parsed is None:
             return _invalid("empty" if not reply else "not of the form <mem> memory<plan> plan")
@@ -337,7 +342,7 @@ class DemoProfile:
             return _invalid("plan over budget")
         if memory == seen.memory and plan == seen.plan:
             return Update(UpdateKind.KEEP)
-        if not supported(words, memory, seen.memory, _text(text)):
+        if not supported(words, memory, seen.memory, shown_text(text)):
             return _invalid("the value does not stand in the text")
         return Update(UpdateKind.REWRITE, seen.taken(memory), plan, again=reads_again(seen.question, plan))
 
@@ -490,12 +495,11 @@ def _said(words: Placeholders, completion: Completion, options: Sequence[str]) -
 def _parts(query: Query, documents: Sequence[tuple[str, str]]) -> tuple[str, list[str], str]:
     """Question, options and the documents' joined texts for a single pass; titles are no part of what is read."""
     text = "\n\n".join(text for _, text in documents)
-    return _line(without_layout(query.core)), [_line(option) for option in options_in(query.instructions)], _text(text)
-
-
-def _text(text: str) -> str:
-    """Untrusted text without special tokens and without layout, which was in no training."""
-    return neutralise(without_layout(text), SPECIALS)
+    return (
+        _line(without_layout(query.core)),
+        [_line(option) for option in options_in(query.instructions)],
+        shown_text(text),
+    )
 
 
 def _line(text: str) -> str:

@@ -234,7 +234,7 @@ def test_answers_over_several_facts_are_those_of_a_reading_by_the_teacher(
 def taken(item: Item, number: int, text: str, said: Said, memory: str, plan: str) -> tuple[str, str]:
     """Memory and plan after the profile has taken a reply that writes `said`, or keeps."""
     seen = demo.shown(item.question, memory, plan)
-    words = demo.read_words(seen.question, seen.memory, text)
+    words = demo.read_words(seen.question, seen.memory, demo.shown_text(text))
     reply = "<keep>" if said is None else demo.render_update(words, *said)
     call = Call(f"read/{number}", CallKind.READ, item.question, memory, plan, number)
     update = demo.profile().parse(call, Completion(reply, "stop"), text, TOKENS)

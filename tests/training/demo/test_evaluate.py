@@ -41,7 +41,7 @@ class Oracle:
             for item in document.items:
                 query = split_question(item.question)
                 seen = prompt.shown(query.core, "", "")
-                for number, text in enumerate(document.chunks):
+                for number, text in enumerate(map(prompt.shown_text, document.chunks)):
                     for said in [None] if blind else replies(item, number):
                         asked = prompt.render_read(seen.question, seen.memory, seen.plan, text)
                         self.replies[asked] = "<keep>"
@@ -65,7 +65,7 @@ class Oracle:
 def documents_of(count: Callable[[str], int]) -> list[Document]:
     families = FAMILIES + SEVERAL
     return [
-        generate(Random(seed), chunks=3, count=count, chunk_tokens=160, per_family=1, families=families)
+        generate(Random(seed), chunks=3, count=count, chunk_tokens=192, per_family=1, families=families)
         for seed in range(3)
     ]
 

@@ -89,6 +89,7 @@ def exercises(rng: Random, tale: Tale, count: int) -> list[Exercise]:
 def step(rng: Random, asked: Asked, known: Known, text: str, passages: Sequence[Passage]) -> Exercise:
     """Reading for one question: KEEP, or what is written for the chunk."""
     seen = prompt.shown(asked.question(rng), asked.memory(known), asked.plan(known))
+    text = prompt.shown_text(text)
     shown = prompt.render_read(seen.question, seen.memory, seen.plan, text)
     written = asked.written(known, passages)
     if written is None:

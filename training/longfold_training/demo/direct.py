@@ -72,14 +72,15 @@ def single(rng: Random, story: Story, key: Key) -> Exercise:
     value = story.last_value(key)
     question = teacher.question(rng, key)
     options = choices(rng, story, key) if rng.random() < CHOICE_SHARE else []
-    words = prompt.direct_words(question, options, story.text)
+    text = prompt.shown_text(story.text)
+    words = prompt.direct_words(question, options, text)
     name = name_of(key.entity, key.attribute)
     stated = {
         fact.value for one in story.passages for fact in one.facts if name_of(fact.entity, fact.attribute) == name
     }
     family = "choice" if options else "update" if len(stated) > 1 else "single" if value else "absent"
     return Exercise(
-        prompt.render_direct(question, options, story.text),
+        prompt.render_direct(question, options, text),
         teacher.answer(words, value, options),
         True,
         f"direct_{family}",
@@ -105,11 +106,12 @@ def choices(rng: Random, story: Story, key: Key) -> list[str]:
 def over_several(rng: Random, asked: Asked, tale: Tale) -> Exercise:
     """Answering a question over several facts by what the whole text states."""
     question = asked.question(rng)
-    words = prompt.direct_words(question, (), tale.text)
+    text = prompt.shown_text(tale.text)
+    words = prompt.direct_words(question, (), text)
     return Exercise(
-        prompt.render_direct(question, (), tale.text),
+        prompt.render_direct(question, (), text),
         reply_of(asked, asked.read((), tale.passages) or (), words),
         True,
         f"direct_{asked.family}",
-        marks_of(tale.text, tale.passages, lambda fact: asked.counts(fact, ()), words.hide),
+        marks_of(text, tale.passages, lambda fact: asked.counts(fact, ()), words.hide),
     )

@@ -51,6 +51,7 @@ class Reader:
     @torch.no_grad()
     def read(self, text: str, states: Sequence[State]) -> list[Gate]:
         """Read one chunk for every question, in place; again while there may be more in it."""
+        text = prompt.shown_text(text)
         gates = self._read(text, states)
         again = [state for state, gate in zip(states, gates, strict=True) if _again(state, gate)]
         for _ in range(REREADS):

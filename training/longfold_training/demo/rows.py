@@ -80,13 +80,14 @@ def step(rng: Random, story: Story, key: Key) -> Exercise:
         before = after
     question = teacher.question(rng, key)
     old = prompt.memory_line(key.attribute, key.shown, before) if before else ""
-    text = prompt.render_read(question, old, prompt.AFTER_FIND if before else "", story.text)
+    text = prompt.shown_text(story.text)
+    shown = prompt.render_read(question, old, prompt.AFTER_FIND if before else "", text)
     if not after:
-        return Exercise(text, "<keep>", True, f"keep_{key.origin}")
+        return Exercise(shown, "<keep>", True, f"keep_{key.origin}")
     tag = "update" if before else "find"
     new = prompt.memory_line(key.attribute, key.shown, after)
-    words = prompt.read_words(question, old, story.text)
-    return Exercise(text, prompt.render_update(words, new, prompt.AFTER_FIND), True, tag, marks(story, key, words))
+    words = prompt.read_words(question, old, text)
+    return Exercise(shown, prompt.render_update(words, new, prompt.AFTER_FIND), True, tag, marks(story, key, words))
 
 
 def answer(rng: Random, key: Key, split: Split) -> Exercise:

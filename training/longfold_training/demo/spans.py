@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from longfold_agent.profiles.demo import shown_text
 from longfold_agent.profiles.placeholders import Placeholders
 from longfold_training.demo.sentences import Fact, Passage
 from longfold_training.demo.story import Key, Story, name_of
@@ -45,16 +46,18 @@ def marks(story: Story, key: Key, words: Placeholders) -> list[Mark]:
     A value is labelled only where the key stands before it: a causal reader cannot know it earlier.
     """
     name = name_of(key.entity, key.attribute)
-    return marks_of(story.text, story.passages, lambda fact: name_of(fact.entity, fact.attribute) == name, words.hide)
+    text = shown_text(story.text)
+    return marks_of(text, story.passages, lambda fact: name_of(fact.entity, fact.attribute) == name, words.hide)
 
 
 def marks_of(
     text: str, passages: Sequence[Passage], counts: Callable[[Fact], bool], hide: Callable[[str], str]
 ) -> list[Mark]:
-    """The same for the facts of `passages` that count; `hide` makes of a text what the prompt shows."""
+    """The same for the facts of `passages` that count; `text` is a `shown_text`, and `hide` makes of it what the prompt
+    shows."""
     out = []
     searched = 0
-    for passage in passages:
+    for passage in (replace(one, text=shown_text(one.text)) for one in passages):
         at = text.find(passage.text, searched)
         if at < 0:
             continue
